@@ -1,0 +1,1 @@
+"""The building blocks from which an architecture is re-authored."""
