@@ -1,0 +1,80 @@
+"""Rotary position embeddings.
+
+The angles are computed in the graph from the positions, not looked up in a table: a runtime may
+pad a prefill chunk with positions beyond the context, and TFLite's GATHER fails on those.
+"""
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+
+class Rotation(NamedTuple):
+    """The cosine and sine of each position's angles: two [time, 1, head_dim / 2], float32."""
+
+    cos: Tensor
+    sin: Tensor
+
+
+def inverse_frequencies(head_dim: int, theta: float) -> Tensor:
+    """The angle that each pair of dimensions turns per position: [head_dim / 2], float32.
+
+    Source: Su et al. 2021, section 3.2.2 (theta is the base, 10000 there). The order of the float32
+    operations is that of transformers, so that the angles are the same to the last bit.
+    """
+    exponents = torch.arange(0, head_dim, 2, dtype=torch.float32, device="cpu") / head_dim
+    return 1.0 / (theta**exponents)
+
+
+def llama3_frequencies(
+    frequencies: Tensor,
+    *,
+    factor: float,
+    low_freq_factor: float,
+    high_freq_factor: float,
+    original_context_length: int,
+) -> Tensor:
+    """Slows the dimensions that turn rarely within the original context by `factor`.
+
+    A dimension that completes fewer than low_freq_factor turns in original_context_length
+    positions is slowed, one with more than high_freq_factor turns is left alone, and between the
+    two the slowing is blended linearly. frequencies: [head_dim / 2]; returns the same shape.
+    Source: `rope_type` "llama3" of Llama 3.1's config.json, as published with its weights.
+    """
+    wavelengths = 2 * math.pi / frequencies
+    turns = original_context_length / wavelengths
+    kept = ((turns - low_freq_factor) / (high_freq_factor - low_freq_factor)).clamp(0.0, 1.0)
+    blended = (1 - kept) * frequencies / factor + kept * frequencies
+    slowed = torch.where(turns < low_freq_factor, frequencies / factor, blended)
+    return torch.where(turns > high_freq_factor, frequencies, slowed)
+
+
+class RotaryEmbedding(nn.Module):
+    """Turns positions into the rotation that `rotate` applies.
+
+    frequencies: [head_dim / 2], float32, on the CPU even where the model is on the meta device:
+    they are constants of the graph.
+    """
+
+    def __init__(self, frequencies: Tensor) -> None:
+        super().__init__()
+        self.frequencies = frequencies
+
+    def forward(self, positions: Tensor) -> Rotation:
+        """positions: [time], integers, any value; returns two [time, 1, head_dim / 2]."""
+        angles = (positions.float()[:, None] * self.frequencies)[:, None, :]
+        return Rotation(angles.cos(), angles.sin())
+
+
+def rotate(x: Tensor, rotation: Rotation) -> Tensor:
+    """Turns each head by its position, pairing dimension i with i + head_dim / 2.
+
+    x: [batch, time, heads, head_dim]; returns the same shape.
+    Source: Su et al. 2021, eq. 34; the pairing is that of the Hub's checkpoints.
+    """
+    cos, sin = rotation
+    half = x.shape[-1] // 2
+    first, second = x[..., :half], x[..., half:]
+    return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1)
