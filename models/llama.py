@@ -15,8 +15,8 @@ from .layers.kv_cache import KeyValue, Window, empty, window
 from .layers.linear import Embedding, Linear
 from .layers.normalization import RMSNorm
 from .layers.rotary import (
-    Rotation,
     RotaryEmbedding,
+    Rotation,
     inverse_frequencies,
     llama3_frequencies,
 )
@@ -149,10 +149,14 @@ class Decoder(nn.Module):
         self.rotary = RotaryEmbedding(rope_frequencies(config, head_dim))
 
     def forward(
-        self, tokens: Tensor, positions: Tensor, cache: Sequence[KeyValue], mask: Tensor | None
+        self,
+        tokens: Tensor,
+        positions: Tensor,
+        cache: Sequence[tuple[Tensor, Tensor]],
+        mask: Tensor | None,
     ) -> tuple[Tensor, list[KeyValue]]:
         """tokens: [1, time]; returns [1, time, hidden_size], and the cache of every layer."""
-        context_length = cache[0].key.shape[2]
+        context_length = cache[0][0].shape[2]
         if mask is None:
             mask = causal_mask(positions, context_length)
         rotation = self.rotary(positions)
@@ -160,8 +164,8 @@ class Decoder(nn.Module):
         x = self.embed_tokens(tokens)
         written = []
         for layer, layer_cache in zip(self.layers, cache, strict=True):
-            x, layer_cache = layer(x, rotation, layer_cache, slots, mask)
-            written.append(layer_cache)
+            x, updated = layer(x, rotation, KeyValue(*layer_cache), slots, mask)
+            written.append(updated)
         return self.norm(x), written
 
 
@@ -191,7 +195,7 @@ class Model(nn.Module):
         self,
         tokens: Tensor,
         positions: Tensor,
-        cache: Sequence[KeyValue],
+        cache: Sequence[tuple[Tensor, Tensor]],
         mask: Tensor | None = None,
     ) -> tuple[Tensor, list[KeyValue]]:
         """One chunk of the text, after what the cache holds.
@@ -204,7 +208,7 @@ class Model(nn.Module):
         return self.lm_head(x), written
 
     def empty_cache(self, context_length: int) -> list[KeyValue]:
-        """Zeros for context_length positions: two [1, kv_heads, context_length, head_dim] a layer."""
+        """Zeros: for each layer two [1, kv_heads, context_length, head_dim]."""
         return empty(len(self.model.layers), self.kv_heads, context_length, self.head_dim)
 
 

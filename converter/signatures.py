@@ -1,0 +1,70 @@
+"""The signatures that LLM runtimes look for: `prefill_{N}` and `decode`, with an external cache."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from . import ConversionError
+from .trace import Signature, TensorSpec
+
+
+def decoder_signatures(
+    module: nn.Module,
+    prefill_lengths: Sequence[int],
+    context_length: int,
+    mask_input: bool = False,
+    prefill_logits: bool = False,
+) -> list[Signature]:
+    """One `prefill_{N}` for each length, in rising order, and `decode`.
+
+    module: has `empty_cache(context_length)`, a list of (key, value) tensors, and is called with
+    (tokens [1, time], positions [time], cache, mask), which returns logits [1, time, vocabulary]
+    and the new cache. Inputs are tokens, input_pos, kv_cache_k_{i}, kv_cache_v_{i}, and with
+    mask_input a mask [1, 1, time, context_length] that is added to the scores; else the graph
+    computes it from input_pos. Outputs are the caches, and logits in decode only, since a runtime
+    feeds the last token of the prompt through decode; in all with prefill_logits.
+    Source of the names: what LiteRT-LM and MediaPipe look for in a model.
+    """
+    wrong = [n for n in prefill_lengths if not 1 <= n <= context_length]
+    if context_length < 1 or wrong or not prefill_lengths:
+        raise ConversionError(
+            f"prefill lengths {list(prefill_lengths)} with context length {context_length}: needed "
+            "at least one, each from 1 to the context length"
+        )
+    with torch.device("meta"):
+        empty = module.empty_cache(context_length)
+    cache = {
+        f"kv_cache_{kind}_{i}": TensorSpec(tuple(tensor.shape))
+        for i, layer in enumerate(empty)
+        for kind, tensor in zip("kv", layer, strict=True)
+    }
+    signatures = []
+    for time, name in [(n, f"prefill_{n}") for n in sorted(set(prefill_lengths))] + [(1, "decode")]:
+        inputs = {
+            "tokens": TensorSpec((1, time), "int32"),
+            "input_pos": TensorSpec((time,), "int32"),
+        }
+        if mask_input:
+            inputs["mask"] = TensorSpec((1, 1, time, context_length))
+        function = _step(module, logits=prefill_logits or name == "decode")
+        signatures.append(Signature(name, {**inputs, **cache}, function))
+    return signatures
+
+
+def _step(module: nn.Module, logits: bool) -> Callable[..., Mapping[str, Tensor]]:
+    def step(
+        tokens: Tensor, input_pos: Tensor, mask: Tensor | None = None, **cache: Any
+    ) -> dict[str, Tensor]:
+        layers = len(cache) // 2
+        pairs = [(cache[f"kv_cache_k_{i}"], cache[f"kv_cache_v_{i}"]) for i in range(layers)]
+        scores, written = module(tokens, input_pos, pairs, mask)
+        outputs = {
+            f"kv_cache_{kind}_{i}": tensor
+            for i, layer in enumerate(written)
+            for kind, tensor in zip("kv", layer, strict=True)
+        }
+        return {**outputs, "logits": scores} if logits else outputs
+
+    return step
