@@ -221,7 +221,7 @@ def check_tensors(
     missing = [name for name in expected if name not in tensors and name not in tied]
     if missing:
         raise CheckpointError(
-            f"{checkpoint.path.name}: no {_some(missing)}; {needed_by} needs "
+            f"{checkpoint.path}: no {_some(missing)}; {needed_by} needs "
             f"{'it' if len(missing) == 1 else 'them'}"
         )
     known = {**{name: expected[source] for name, source in tied.items()}, **expected}
