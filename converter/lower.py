@@ -8,7 +8,7 @@ that does not fit is refused.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -19,16 +19,18 @@ from .graph import Graph, Parameter, Tensor
 Operand = Tensor | Parameter
 Scalar = int | float | bool
 Lowering = Callable[..., Tensor | list[Tensor]]
+ToOne = Callable[..., Tensor]
+L = TypeVar("L", bound=Lowering)
 
 LOWERINGS: dict[str, Lowering] = {}
 
 INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 
 
-def lowers(*names: str) -> Callable[[Lowering], Lowering]:
+def lowers(*names: str) -> Callable[[L], L]:
     """Enters a function in the table under aten's operator names."""
 
-    def enter(function: Lowering) -> Lowering:
+    def enter(function: L) -> L:
         LOWERINGS.update(dict.fromkeys(names, function))
         return function
 
@@ -78,7 +80,7 @@ def axis_of(x: Tensor, dim: int) -> int:
     return dim % len(x.shape)
 
 
-def _binary(code: str, result: str | None = None) -> Lowering:
+def _binary(code: str, result: str | None = None) -> ToOne:
     def lower(g: Graph, x: Any, y: Any, *, alpha: Scalar = 1) -> Tensor:
         if alpha != 1:
             y = _binary("MUL")(g, y, alpha)
@@ -88,7 +90,7 @@ def _binary(code: str, result: str | None = None) -> Lowering:
     return lower
 
 
-def _compare(code: str) -> Lowering:
+def _compare(code: str) -> ToOne:
     return _binary(code, "bool")
 
 
@@ -130,7 +132,7 @@ def rsub(g: Graph, x: Operand, y: Any, alpha: Scalar = 1) -> Tensor:
 def div(g: Graph, x: Any, y: Any) -> Tensor:
     """True division: of integers too it gives float32."""
     if isinstance(y, int | float):
-        return _binary("MUL")(g, cast(g, x, "float32"), 1.0 / y)  # type: ignore[return-value]
+        return _binary("MUL")(g, cast(g, x, "float32"), 1.0 / y)
     x, y = cast(g, x, "float32"), cast(g, y, "float32")
     return g.op("DIV", [x, y], broadcast(x, y))
 
@@ -148,7 +150,7 @@ def power(g: Graph, x: Operand, exponent: Scalar) -> Tensor:
     return g.op("POW", [x, y], x.shape)
 
 
-def _unary(code: str, **options: Any) -> Lowering:
+def _unary(code: str, **options: Any) -> ToOne:
     def lower(g: Graph, x: Operand) -> Tensor:
         x = cast(g, x, "float32")
         return g.op(code, [x], x.shape, **options)
@@ -202,7 +204,7 @@ def clamp(g: Graph, x: Operand, min: Scalar | None = None, max: Scalar | None = 
         y = _binary("MAXIMUM")(g, y, min)
     if max is not None:
         y = _binary("MINIMUM")(g, y, max)
-    return y  # type: ignore[return-value]
+    return y
 
 
 @lowers("aten.where.self", "aten.where.Scalar", "aten.where.ScalarSelf", "aten.where.ScalarOther")
@@ -234,7 +236,7 @@ def to_dtype(g: Graph, x: Operand, dtype: torch.dtype | None = None, *_: Any, **
     return cast(g, x, "float32")
 
 
-def _reduce(code: str) -> Lowering:
+def _reduce(code: str) -> ToOne:
     def lower(
         g: Graph,
         x: Operand,

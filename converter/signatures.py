@@ -1,17 +1,36 @@
 """The signatures that LLM runtimes look for: `prefill_{N}` and `decode`, with an external cache."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from . import ConversionError
 from .trace import Signature, TensorSpec
 
 
+class DecoderModule(Protocol):
+    """A decoder with an external key/value cache, as `decoder_signatures` takes it."""
+
+    def empty_cache(self, context_length: int, /) -> Sequence[tuple[Tensor, Tensor]]:
+        """The cache of each layer: two [1, kv_heads, context_length, head_dim]."""
+        ...
+
+    def __call__(
+        self,
+        tokens: Tensor,
+        positions: Tensor,
+        cache: Sequence[tuple[Tensor, Tensor]],
+        mask: Tensor | None,
+        /,
+    ) -> tuple[Tensor, Sequence[tuple[Tensor, Tensor]]]:
+        """Logits [1, time, vocabulary] for tokens [1, time] at positions [time]; the new cache."""
+        ...
+
+
 def decoder_signatures(
-    module: nn.Module,
+    module: DecoderModule,
     prefill_lengths: Sequence[int],
     context_length: int,
     mask_input: bool = False,
@@ -19,11 +38,9 @@ def decoder_signatures(
 ) -> list[Signature]:
     """One `prefill_{N}` for each length, in rising order, and `decode`.
 
-    module: has `empty_cache(context_length)`, a list of (key, value) tensors, and is called with
-    (tokens [1, time], positions [time], cache, mask), which returns logits [1, time, vocabulary]
-    and the new cache. Inputs are tokens, input_pos, kv_cache_k_{i}, kv_cache_v_{i}, and with
-    mask_input a mask [1, 1, time, context_length] that is added to the scores; else the graph
-    computes it from input_pos. Outputs are the caches, and logits in decode only, since a runtime
+    Inputs are tokens, input_pos, kv_cache_k_{i}, kv_cache_v_{i}, and with mask_input a mask
+    [1, 1, time, context_length] that is added to the scores; else the graph computes it from
+    input_pos. Outputs are the caches, and logits in decode only, since a runtime
     feeds the last token of the prompt through decode; in all with prefill_logits.
     Source of the names: what LiteRT-LM and MediaPipe look for in a model.
     """
@@ -53,7 +70,7 @@ def decoder_signatures(
     return signatures
 
 
-def _step(module: nn.Module, logits: bool) -> Callable[..., Mapping[str, Tensor]]:
+def _step(module: DecoderModule, logits: bool) -> Callable[..., Mapping[str, Tensor]]:
     def step(
         tokens: Tensor, input_pos: Tensor, mask: Tensor | None = None, **cache: Any
     ) -> dict[str, Tensor]:

@@ -1,0 +1,119 @@
+"""From a checkpoint to its architecture's module: without weights, or reading them as it runs."""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from . import architecture
+from ._checkpoint import Checkpoint, check_tensors
+from ._config import read_config
+
+# Elements of a weight that are in memory at a time while a streamed model runs: 32 MB.
+_PIECE = 1 << 23
+# Parameters that a streamed model keeps: norms and biases.
+_KEPT = 1 << 16
+
+ReadRows = Callable[[str, int, int], np.ndarray]
+
+
+def model_without_weights(checkpoint: Checkpoint) -> nn.Module:
+    """The module that config.json describes, on the meta device, its tensors found and checked.
+
+    Raises CheckpointError for a model_type or a key that is not implemented, and for a tensor that
+    is missing, left over or of another shape.
+    """
+    config = checkpoint.config
+    module = architecture(config.get("model_type"))
+    settings = read_config(config, module.Config, module.__name__)
+    with torch.device("meta"):
+        model = module.Model(settings)
+    every = dict(model.named_parameters(remove_duplicate=False))
+    own = dict(model.named_parameters())
+    names = {id(parameter): name for name, parameter in own.items()}
+    check_tensors(
+        checkpoint,
+        {name: tuple(parameter.shape) for name, parameter in own.items()},
+        module.__name__,
+        tied={name: names[id(p)] for name, p in every.items() if name not in own},
+    )
+    return model.eval()
+
+
+def load_weights(model: nn.Module, read_rows: ReadRows) -> nn.Module:
+    """Gives a model from `model_without_weights` all its weights, in float32; returns it."""
+    for name, parameter in list(model.named_parameters()):
+        values = torch.from_numpy(np.array(read_rows(name, 0, parameter.shape[0])))
+        _replace(model, parameter, nn.Parameter(values, requires_grad=False))
+    return model
+
+
+def stream_weights(model: nn.Module, read_rows: ReadRows) -> nn.Module:
+    """Makes a model from `model_without_weights` run with its weights left where they are.
+
+    Its linear layers and tables read their weights piece by piece each time they are called: the
+    reference for a converted model, in float32, at the memory of its activations. Returns it.
+    """
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    for module in model.modules():
+        for parameter in list(module.parameters(recurse=False)):
+            if parameter.numel() <= _KEPT and parameter.device.type == "meta":
+                values = read_rows(names[id(parameter)], 0, parameter.shape[0])
+                values = torch.from_numpy(np.array(values))
+                _replace(model, parameter, nn.Parameter(values, requires_grad=False))
+    for module in model.modules():
+        weight = getattr(module, "weight", None)
+        if weight is None or weight.device.type != "meta":
+            continue
+        name = names[id(weight)]
+        if isinstance(module, nn.Linear):
+            module.forward = _StreamedLinear(module, name, read_rows)
+        elif isinstance(module, nn.Embedding):
+            module.forward = _StreamedEmbedding(name, read_rows)
+        else:
+            raise TypeError(f"{name}: {type(module).__name__} has no streamed form")
+    return model
+
+
+def _replace(model: nn.Module, old: nn.Parameter, new: nn.Parameter) -> None:
+    """Puts one parameter in the place of another, wherever it is tied to."""
+    for module in model.modules():
+        for name, parameter in list(module.named_parameters(recurse=False)):
+            if parameter is old:
+                setattr(module, name, new)
+
+
+class _StreamedLinear:
+    """nn.Linear's forward, a band of output features at a time."""
+
+    def __init__(self, module: nn.Linear, name: str, read_rows: ReadRows) -> None:
+        self.shape = tuple(module.weight.shape)
+        self.bias = module.bias
+        self.name = name
+        self.read_rows = read_rows
+
+    def __call__(self, input: Tensor) -> Tensor:
+        rows = self.shape[0]
+        step = max(1, _PIECE // self.shape[1])
+        y = input.new_empty((*input.shape[:-1], rows))
+        for start in range(0, rows, step):
+            stop = min(start + step, rows)
+            weight = torch.from_numpy(self.read_rows(self.name, start, stop))
+            y[..., start:stop] = F.linear(input, weight)
+        return y if self.bias is None else y + self.bias
+
+
+class _StreamedEmbedding:
+    """nn.Embedding's forward, a row for each token."""
+
+    def __init__(self, name: str, read_rows: ReadRows) -> None:
+        self.name = name
+        self.read_rows = read_rows
+
+    def __call__(self, input: Tensor) -> Tensor:
+        ids = input.flatten().tolist()
+        rows = np.concatenate([self.read_rows(self.name, i, i + 1) for i in ids])
+        return torch.from_numpy(rows).reshape(*input.shape, math.prod(rows.shape[1:]))
