@@ -152,13 +152,13 @@ def _one_rope_form(config: Mapping[str, Any], where: str) -> dict[str, Any]:
     give it both names. rope_scaling becomes None where the type is "default" and nothing is left.
     """
     values = dict(config)
-    given = [values.pop(key) for key in ("rope_parameters", "rope_scaling") if key in values]
+    given = {key: values.pop(key) for key in ("rope_parameters", "rope_scaling") if key in values}
     if not given:
         return values
-    for form in given:
+    for key, form in given.items():
         if form is not None and not isinstance(form, Mapping):
-            raise CheckpointError(f"{where}: rope_scaling={form!r:.120}: needs an object or null")
-    filled = [form for form in given if form]
+            raise CheckpointError(f"{where}: {key}={form!r:.120}: needs an object or null")
+    filled = [form for form in given.values() if form]
     if len(filled) == 2 and filled[0] != filled[1]:
         raise CheckpointError(
             f"{where}: rope_parameters and rope_scaling differ; needs one of them"

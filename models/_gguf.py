@@ -29,6 +29,7 @@ _U64 = struct.Struct("<Q")
 _WINDOW_BYTES = 1 << 20
 # Gemma 3's header, with 514,906 merges, takes about 20 MB; a hostile one of 64 MB about 0.5 GB.
 _MAX_HEADER_BYTES = 64 << 20
+_MAX_COUNT = 1 << 16  # tensors, or key/values; the largest models have about 2,000 of the former
 _MAX_DIMENSIONS = 4  # GGML_MAX_DIMS
 _DEFAULT_ALIGNMENT = 32  # GGUF_DEFAULT_ALIGNMENT
 _DEQUANTIZED_VALUES = 1 << 15  # at a time, which is 3 times as fast as 512 K: they stay in L2
@@ -170,8 +171,11 @@ def _read_counts(cursor: _Cursor) -> tuple[int, int]:
         raise CheckpointError(f"{cursor.name}: big-endian; only little-endian GGUF is read")
     if version not in (2, 3):
         raise CheckpointError(f"{cursor.name}: GGUF version {version}; 2 and 3 are read")
-    tensors = cursor.check_count(cursor.unpack("Q"), least_bytes=32, what="tensors")
-    return tensors, cursor.check_count(cursor.unpack("Q"), least_bytes=13, what="key/values")
+    counts = cursor.unpack("Q"), cursor.unpack("Q")
+    for count, what in zip(counts, ("tensors", "key/values"), strict=True):
+        if count > _MAX_COUNT:
+            raise CheckpointError(f"{cursor.name}: {count} {what}; at most {_MAX_COUNT} are read")
+    return counts
 
 
 def _read_metadata(cursor: _Cursor, count: int) -> dict[str, Any]:
