@@ -1,0 +1,142 @@
+"""Rebuilds a tokenizer.json document from the vocabulary inside a GGUF file."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from . import TokenizerError
+from .tokenizer_json import SpecialIds, validate
+
+# token types, gguf-py constants.TokenType
+NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = 1, 2, 3, 4, 5, 6
+
+GPT2: dict[str, Any] = {
+    "type": "ByteLevel",
+    "add_prefix_space": False,
+    "trim_offsets": True,
+    "use_regex": True,
+}
+LONE_NUMBERS: dict[str, Any] = {
+    "type": "Sequence",
+    "pretokenizers": [{"type": "Digits", "individual_digits": True}, GPT2],
+}
+# tokenizer.ggml.pre -> pre_tokenizer; source: llama.cpp, llama-vocab.cpp, the regexes of each name
+PRE_TOKENIZERS: dict[str, dict[str, Any]] = {
+    "gpt-2": GPT2,
+    "jina-es": GPT2,
+    "jina-de": GPT2,
+    "mpt": GPT2,
+    "olmo": GPT2,
+    "phi-2": GPT2,
+    "smollm": LONE_NUMBERS,
+    "starcoder": LONE_NUMBERS,
+    "refact": LONE_NUMBERS,
+    "command-r": LONE_NUMBERS,
+    "codeshell": LONE_NUMBERS,
+    "exaone": LONE_NUMBERS,
+    "minerva-7b": LONE_NUMBERS,
+}
+
+
+def tokenizer_json(metadata: Mapping[str, Any], where: str = "GGUF") -> dict[str, Any]:
+    """The tokenizer.json document of a GGUF file's key/values.
+
+    Raises TokenizerError when the vocabulary is missing, contradictory or of a kind that cannot be
+    rebuilt. The document passes tokenizer_json.validate.
+    """
+    model = metadata.get("tokenizer.ggml.model")
+    if model != "gpt2":
+        raise TokenizerError(
+            f"{where}: tokenizer.ggml.model is {model!r}; only gpt2 (byte-level BPE) can be rebuilt"
+        )
+    pre = metadata.get("tokenizer.ggml.pre")
+    if not isinstance(pre, str) or pre not in PRE_TOKENIZERS:
+        raise TokenizerError(
+            f"{where}: tokenizer.ggml.pre is {pre!r}; known are {', '.join(PRE_TOKENIZERS)}"
+        )
+    if metadata.get("tokenizer.ggml.add_space_prefix"):
+        raise TokenizerError(
+            f"{where}: tokenizer.ggml.add_space_prefix is set; only vocabularies without it "
+            "can be rebuilt"
+        )
+    tokens = _texts(metadata, "tokenizer.ggml.tokens", where)
+    types = _token_types(metadata, len(tokens), where)
+    vocabulary: dict[str, int] = {}
+    for token_id, token in enumerate(tokens):
+        if token in vocabulary:
+            raise TokenizerError(
+                f"{where}: tokenizer.ggml.tokens[{vocabulary[token]}] and [{token_id}] are both "
+                f"{token!r}; each token may be there once"
+            )
+        vocabulary[token] = token_id
+    document = {
+        "version": "1.0",
+        "added_tokens": [
+            _added_token(token_id, tokens[token_id], special=kind == CONTROL)
+            for token_id, kind in enumerate(types)
+            if kind in (CONTROL, USER_DEFINED)
+        ],
+        "normalizer": None,
+        "pre_tokenizer": PRE_TOKENIZERS[pre],
+        "post_processor": None,
+        "decoder": GPT2,
+        "model": {
+            "type": "BPE",
+            "vocab": vocabulary,
+            "merges": [m.split(" ") for m in _texts(metadata, "tokenizer.ggml.merges", where)],
+        },
+    }
+    validate(document, where)
+    return document
+
+
+def special_ids(metadata: Mapping[str, Any], where: str = "GGUF") -> SpecialIds:
+    """The ids of the tokens that begin, end and pad a text, as far as the GGUF file names them."""
+    size = len(_texts(metadata, "tokenizer.ggml.tokens", where))
+    return SpecialIds(
+        bos=_special_id(metadata, "bos", size, where),
+        eos=_special_id(metadata, "eos", size, where),
+        pad=_special_id(metadata, "padding", size, where),
+    )
+
+
+def _special_id(metadata: Mapping[str, Any], name: str, size: int, where: str) -> int | None:
+    key = f"tokenizer.ggml.{name}_token_id"
+    token_id = metadata.get(key)
+    if token_id is not None and (not isinstance(token_id, int) or not 0 <= token_id < size):
+        raise TokenizerError(
+            f"{where}: {key} is {token_id!r}; an id from 0 to {size - 1} is needed"
+        )
+    return token_id
+
+
+def _texts(metadata: Mapping[str, Any], key: str, where: str) -> list[str]:
+    value = metadata.get(key)
+    if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
+        found = "missing" if value is None else f"a {type(value).__name__}"
+        raise TokenizerError(f"{where}: {key} is {found}; a list of texts is needed")
+    return value
+
+
+def _token_types(metadata: Mapping[str, Any], count: int, where: str) -> list[int]:
+    key = "tokenizer.ggml.token_type"
+    types = metadata.get(key)
+    known = range(NORMAL, BYTE + 1)
+    if not isinstance(types, list) or not all(kind in known for kind in types):
+        raise TokenizerError(f"{where}: {key} is not a list of types 1 to 6; one a token is needed")
+    if len(types) != count:
+        raise TokenizerError(
+            f"{where}: {key} has {len(types)} entries; tokenizer.ggml.tokens has {count}"
+        )
+    return types
+
+
+def _added_token(token_id: int, content: str, *, special: bool) -> dict[str, Any]:
+    return {
+        "id": token_id,
+        "content": content,
+        "single_word": False,
+        "lstrip": False,
+        "rstrip": False,
+        "normalized": False,
+        "special": special,
+    }

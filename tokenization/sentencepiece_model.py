@@ -1,0 +1,140 @@
+"""Writes a byte-level BPE tokenizer as a SentencePiece model that gives the same ids.
+
+The original cuts a text into pre-tokens with a regular expression, then merges bytes inside each by
+rank. SentencePiece has no expression: it merges over the whole text, by the score of the merged
+piece. The stock library offers four means that together do what the expression does.
+
+1. Letters. Its normalizer rewrites the longest key at each position, on raw bytes, so that every
+   byte of the text becomes one character ("letter", see `spelling`) and pieces are written in
+   letters. With score = -rank it then is byte-level BPE, exactly; its denormalizer writes letters
+   back as bytes when it decodes.
+2. Stages. Most merges that would cross a cut have no piece, since no pre-token of the training text
+   held both sides. The exceptions are runs of spaces: in "  \\tfoo" the expression cuts the last
+   space off the run ("  ", then "\\t", "foo"), and a piece "  \\t" may exist. So scores put all
+   merges of words before all merges of spaces (`compiler.Stage`): "foo" is whole by then.
+3. Glue. A piece of type UNUSED is merged like any other, but taken apart again into the two symbols
+   that made it when all is done. Between words and spaces comes glue for each space with each token
+   that may follow it: "\\t" + "foo" become one symbol, with which no run of spaces merges, and are
+   the ids of "\\t" and "foo" again at the end. Where a run is not cut, as before a lone number,
+   there is no such glue and the run merges as a whole: "  12345" is "  ", "1", "2", "3", "4", "5",
+   the digits one by one since no piece holds two of them.
+4. Keys with context. What one position decides by its neighbours is a longer key: "'s" becomes a
+   private letter, the contraction, but behind a mark, where the expression takes the apostrophe
+   for the mark's run, the key is the mark and the apostrophe and writes both as they are.
+
+Added tokens are USER_DEFINED: SentencePiece finds them before it normalizes, as the original does,
+and nothing merges with them. A token that its expression always cuts is never given by the original
+and must not form here: it is spelled by a private letter that no text has.
+
+The trap in all of this: an id has one spelling, and each character of the normalized text ends up
+in some id. A cut can therefore not be written into the text; it must follow from letters that are
+there, from the order of merges, or from glue. What is left over when none does is rare: a space in
+front of a space or number of three bytes or more, whose first bytes the vocabulary also has joined
+to a space; four and more apostrophes between a mark beyond ASCII and the letters of a contraction;
+a byte that is not in the vocabulary, which the original drops but still cuts at.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from google.protobuf.message import DecodeError
+from sentencepiece import SentencePieceProcessor, sentencepiece_model_pb2
+
+from . import TokenizerError
+from .compiler import Plan, Role, compile_plan
+from .double_array import charsmap
+from .pre_tokenizer import recognise
+from .spelling import byte_letter
+from .tokenizer_json import FILE_NAME, SpecialIds, original, vocabulary
+
+proto: Any = sentencepiece_model_pb2  # generated at import, unknown to type checkers
+NO_ID = -1  # SentencePiece's word for a token that the model does not have
+STAGE_SIZE = 2**20  # merges that a stage can hold; float32 scores are exact for 16 such stages
+PIECE_TYPES = {
+    Role.TOKEN: proto.ModelProto.SentencePiece.NORMAL,
+    Role.GLUE: proto.ModelProto.SentencePiece.UNUSED,
+    Role.ADDED: proto.ModelProto.SentencePiece.USER_DEFINED,
+    Role.NEVER: proto.ModelProto.SentencePiece.CONTROL,
+    Role.UNKNOWN: proto.ModelProto.SentencePiece.UNKNOWN,
+}
+
+
+def build(
+    document: dict[str, Any],
+    progress: Callable[[float], None] | None = None,
+    *,
+    specials: SpecialIds | None = None,
+    where: str = FILE_NAME,
+) -> bytes:
+    """The bytes of a SentencePiece model with the ids of a validated tokenizer.json document.
+
+    progress: called with 0.0 to 1.0; where: begins the message of a TokenizerError, raised when
+    the document asks for something that cannot be rebuilt. The same document gives the same bytes.
+    """
+    tell = progress or (lambda fraction: None)
+    tell(0.0)
+    rules = recognise(document, where)
+    plan = compile_plan(vocabulary(document, where), rules, original(document, where))
+    tell(0.4)
+    model = serialize(plan, specials or SpecialIds())
+    tell(1.0)
+    return model
+
+
+def serialize(plan: Plan, specials: SpecialIds) -> bytes:
+    """The ModelProto of a plan. Source: sentencepiece, sentencepiece_model.proto."""
+    model = proto.ModelProto()
+    for piece in plan.pieces:
+        assert piece.rank < STAGE_SIZE - 1, "a stage overflows into the next"
+        score = -float(piece.stage * STAGE_SIZE + piece.rank + 1)
+        model.pieces.add(piece=piece.text, score=score, type=PIECE_TYPES[piece.role])
+    _describe(model.trainer_spec, plan, specials)
+    for spec, keys in (
+        (model.normalizer_spec, plan.normalizer),
+        (model.denormalizer_spec, plan.denormalizer),
+    ):
+        spec.name = "byte_letters"
+        spec.precompiled_charsmap = charsmap(keys)
+        spec.add_dummy_prefix = False
+        spec.remove_extra_whitespaces = False
+        spec.escape_whitespaces = False
+    return model.SerializeToString(deterministic=True)
+
+
+def _describe(trainer: Any, plan: Plan, specials: SpecialIds) -> None:
+    (unknown,) = [i for i, piece in enumerate(plan.pieces) if piece.role is Role.UNKNOWN]
+    trainer.model_type = proto.TrainerSpec.BPE
+    trainer.vocab_size = len(plan.pieces)
+    trainer.unk_id = unknown
+    trainer.unk_piece = plan.pieces[unknown].text
+    is_null = trainer.unk_piece == byte_letter(0)
+    trainer.unk_surface = "\0" if is_null else "\N{REPLACEMENT CHARACTER}"
+    for name in ("bos", "eos", "pad"):
+        token_id = getattr(specials, name)
+        setattr(trainer, f"{name}_id", NO_ID if token_id is None else token_id)
+        if token_id is not None:
+            setattr(trainer, f"{name}_piece", plan.pieces[token_id].text)
+
+
+def check(model: bytes, where: str) -> int:
+    """Checks that a SentencePiece model made by others can be used as it is.
+
+    Returns its number of pieces; raises TokenizerError, beginning with `where`, when it does not
+    parse, is empty, has not exactly one unknown piece or is refused by SentencePiece.
+    """
+    try:
+        parsed = proto.ModelProto.FromString(model)
+    except DecodeError as error:
+        raise TokenizerError(
+            f"{where}: {len(model)} bytes that are no ModelProto; a SentencePiece model is needed"
+        ) from error
+    unknown = sum(piece.type == PIECE_TYPES[Role.UNKNOWN] for piece in parsed.pieces)
+    if unknown != 1:
+        raise TokenizerError(
+            f"{where}: {len(parsed.pieces)} pieces, {unknown} of them unknown; "
+            "a SentencePiece model with exactly one unknown piece is needed"
+        )
+    try:
+        return SentencePieceProcessor(model_proto=model).get_piece_size()
+    except RuntimeError as error:
+        raise TokenizerError(f"{where}: refused by SentencePiece: {error}") from error
