@@ -171,6 +171,15 @@ def _one_rope_form(config: Mapping[str, Any], where: str) -> dict[str, Any]:
             raise CheckpointError(
                 f"{where}: {key} is {found[0]!r:.80} and {found[1]!r:.80}; needs one of them"
             )
+    if not isinstance(kinds[0], str):
+        raise CheckpointError(f"{where}: rope_type={kinds[0]!r:.80}: needs a string")
+    for key, value in rope.items():
+        try:
+            _value(value, tuple[float, ...] if isinstance(value, list) else float, _MOST)
+        except ValueError as error:
+            raise CheckpointError(
+                f"{where}: {shown(key)}={value!r:.80} of rope_scaling: needs {error}"
+            ) from error
     scaled = bool(rope) or kinds[0] != "default"
     values["rope_scaling"] = {"rope_type": kinds[0], **rope} if scaled else None
     if thetas:

@@ -235,10 +235,10 @@ def _read_tensor_info(cursor: _Cursor) -> tuple[str, GgufTensorInfo]:
     except ValueError as error:
         raise CheckpointError(f"{where} has the unknown tensor type {number}") from error
     block_size, block_bytes = GGML_QUANT_SIZES[kind]
-    if shape[-1] % block_size or (dimensions == 1 and block_size > 1):
+    if 0 in shape or shape[-1] % block_size or (dimensions == 1 and block_size > 1):
         raise CheckpointError(
-            f"{where} is {list(shape)} of {kind.name}; needs 2 or more dimensions, the last a "
-            f"multiple of {block_size}"
+            f"{where} is {list(shape)} of {kind.name}; needs sizes above 0, and 2 or more of them, "
+            f"the last a multiple of {block_size}, where that is above 1"
         )
     return name, GgufTensorInfo(shape, kind.name, kind, offset, block_size, block_bytes)
 

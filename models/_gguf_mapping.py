@@ -173,9 +173,11 @@ def _config(file: GgufFile, names: GgufArchitecture, needed_by: str) -> dict[str
 
 def _decimal(value: Any) -> Any:
     """config.json's decimal, 1e-05, for the float32 that llama.cpp has stored: 9.999999747e-06."""
-    if isinstance(value, float) and np.float32(value) == value:
-        return float(str(np.float32(value)))
-    return value
+    if not isinstance(value, float):
+        return value
+    with np.errstate(over="ignore"):
+        single = np.float32(value)
+    return float(str(single)) if float(single) == value else value
 
 
 def _rope_scaling(file: GgufFile, prefix: str) -> dict[str, Any] | None:

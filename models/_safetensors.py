@@ -97,7 +97,7 @@ def _stored(entry: Any, where: str) -> _Stored:
         )
     if not _are_sizes(shape):
         raise CheckpointError(f"{where}: shape {shape!r:.80}; needs a list of sizes")
-    if not _are_sizes(offsets) or len(offsets) != 2 or offsets[0] > offsets[1]:
+    if not _is_range(offsets):
         raise CheckpointError(f"{where}: data_offsets {offsets!r:.80}; needs [begin, end]")
     begin, end = offsets
     needed = math.prod(shape) * PLAIN_TYPES[dtype].itemsize
@@ -109,11 +109,22 @@ def _stored(entry: Any, where: str) -> _Stored:
 
 
 def _are_sizes(values: Any) -> bool:
-    """Whether it is a short list of integers that a 64-bit file can hold."""
+    """Whether it is a short list of integers that fit into 60 bits, as does their product."""
     return (
         isinstance(values, list)
         and len(values) <= 8
-        and all(type(value) is int and 0 <= value < 1 << 63 for value in values)
+        and all(type(value) is int and value >= 0 for value in values)
+        # numpy multiplies them as well, and without those that are 0
+        and math.prod(value or 1 for value in values) < 1 << 60
+    )
+
+
+def _is_range(values: Any) -> bool:
+    return (
+        isinstance(values, list)
+        and len(values) == 2
+        and all(type(value) is int for value in values)
+        and 0 <= values[0] <= values[1]
     )
 
 

@@ -238,6 +238,15 @@ def test_one_form_of_rope(
             "rope_theta is 500000.0 and 10000.0; needs one of them",
         ),
         ({"rope_parameters": {"rope_theta": "x"}}, "rope_theta='x': needs a finite number above 0"),
+        ({"rope_scaling": {"rope_type": ["a"]}}, "rope_type=['a']: needs a string"),
+        (
+            {"rope_scaling": LLAMA3 | {"factor": "8"}},
+            "factor='8' of rope_scaling: needs a finite number above 0",
+        ),
+        (
+            {"rope_scaling": {"rope_type": "longrope", "long_factor": [1.0, 0.0]}},
+            "long_factor=[1.0, 0.0] of rope_scaling: needs a finite number above 0",
+        ),
     ],
 )
 def test_rope_that_contradicts_itself(given: dict[str, Any], message: str) -> None:

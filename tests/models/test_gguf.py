@@ -260,11 +260,16 @@ BROKEN = {
     "tensor type": (file([], [tensor(b"t", (1,), 5, 0)]), "t has the unknown tensor type 5"),
     "part of a block": (
         file([], [tensor(b"t", (48, 2), Q8_0, 0)]),
-        "t is [2, 48] of Q8_0; needs 2 or more dimensions, the last a multiple of 32",
+        "t is [2, 48] of Q8_0; needs sizes above 0, and 2 or more of them, the last a multiple of "
+        "32, where that is above 1",
     ),
     "quantized vector": (
         file([], [tensor(b"t", (32,), Q8_0, 0)], bytes(34)),
-        "t is [32] of Q8_0; needs 2 or more dimensions",
+        "t is [32] of Q8_0; needs sizes above 0, and 2 or more of them",
+    ),
+    "no size": (
+        file([], [tensor(b"t", (1 << 63, 0), F32, 0)]),
+        f"t is [0, {1 << 63}] of F32; needs",
     ),
     "same tensor": (file([], [T, T], bytes(4)), "the tensor t stands twice"),
     "overlap": (
