@@ -1,27 +1,23 @@
 """METADATA of a `.task`: the protobuf message odml.infra.proto.LlmParameters.
 
-The message class is made from the table below when it is first needed, so there is no generated
-code that would have to match the installed protobuf. Names, numbers and types were read from the
-descriptor inside mediapipe 0.10.35; the fields that no bundler writes are left out of the table,
-and `decode` names them when a file has them.
+Names, numbers and types were read from the descriptor inside mediapipe 0.10.35. The fields that no
+bundler writes are left out of the table; `unread_fields` names them when a file has them.
 """
 
 from dataclasses import dataclass, fields
 from functools import cache
 from typing import Any
 
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.unknown_fields import UnknownFieldSet
 
 from . import BundleError
+from .proto import Messages, message_class
 
-_PACKAGE = "odml.infra.proto"
 _BYTES_TO_UNICODE = 1  # LlmParameters.InputOutputNormalization
 
-# message -> field -> (number, type, "" or "repeated" or its oneof)
-# (proto3's "optional" is left out: the bytes are the same, and an empty text means nothing here)
-_MESSAGES: dict[str, dict[str, tuple[int, str, str]]] = {
+# proto3's "optional" is left out: the bytes are the same, and an empty text means nothing here
+_MESSAGES: Messages = {
     "PromptTemplate": {
         "session_prefix": (1, "string", ""),
         "prompt_prefix": (2, "string", ""),
@@ -212,24 +208,4 @@ def _message() -> Any:
 
 @cache
 def _message_class() -> type[Message]:
-    kinds = descriptor_pb2.FieldDescriptorProto
-    types = {"string": kinds.TYPE_STRING, "int32": kinds.TYPE_INT32}
-    file = descriptor_pb2.FileDescriptorProto(
-        name="llm_parameters.proto", package=_PACKAGE, syntax="proto3"
-    )
-    for message_name, table in _MESSAGES.items():
-        message = file.message_type.add(name=message_name)
-        oneofs = sorted({how for _, _, how in table.values()} - {"", "repeated"})
-        for oneof in oneofs:
-            message.oneof_decl.add(name=oneof)
-        for name, (number, kind, how) in table.items():
-            field = message.field.add(name=name, number=number)
-            field.type = types.get(kind, kinds.TYPE_MESSAGE)
-            field.label = kinds.LABEL_REPEATED if how == "repeated" else kinds.LABEL_OPTIONAL
-            if kind in _MESSAGES:
-                field.type_name = f".{_PACKAGE}.{kind}"
-            if how in oneofs:
-                field.oneof_index = oneofs.index(how)
-    pool = descriptor_pool.DescriptorPool()  # our own: another library may have registered the name
-    pool.AddSerializedFile(file.SerializeToString())
-    return message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{_PACKAGE}.LlmParameters"))
+    return message_class("odml.infra.proto", _MESSAGES, "LlmParameters")

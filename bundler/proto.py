@@ -1,0 +1,38 @@
+"""Protobuf messages from a table: no generated code that must match the installed protobuf."""
+
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from google.protobuf.message import Message
+
+# message -> field -> (number, type, "" or "repeated" or the name of its oneof); a type is "string",
+# "bytes", "int32" or a message that stands above
+Messages = dict[str, dict[str, tuple[int, str, str]]]
+
+_KINDS = descriptor_pb2.FieldDescriptorProto
+_TYPES = {
+    "string": _KINDS.TYPE_STRING,
+    "bytes": _KINDS.TYPE_BYTES,
+    "int32": _KINDS.TYPE_INT32,
+}
+
+
+def message_class(package: str, messages: Messages, name: str) -> type[Message]:
+    """The class of the message `name`, by proto3's rules. Fields outside the table are kept."""
+    file = descriptor_pb2.FileDescriptorProto(
+        name=f"{package}.proto", package=package, syntax="proto3"
+    )
+    for message_name, table in messages.items():
+        message = file.message_type.add(name=message_name)
+        oneofs = sorted({how for _, _, how in table.values()} - {"", "repeated"})
+        for oneof in oneofs:
+            message.oneof_decl.add(name=oneof)
+        for field_name, (number, kind, how) in table.items():
+            field = message.field.add(name=field_name, number=number)
+            field.type = _TYPES.get(kind, _KINDS.TYPE_MESSAGE)
+            field.label = _KINDS.LABEL_REPEATED if how == "repeated" else _KINDS.LABEL_OPTIONAL
+            if kind in messages:
+                field.type_name = f".{package}.{kind}"
+            if how in oneofs:
+                field.oneof_index = oneofs.index(how)
+    pool = descriptor_pool.DescriptorPool()  # our own: another library may have registered the name
+    pool.AddSerializedFile(file.SerializeToString())
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{package}.{name}"))
