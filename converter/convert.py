@@ -12,7 +12,7 @@ from .flatbuffer import Header, Packer
 from .graph import LARGEST_CONSTANT, Graph, Parameter, Weight
 from .layout import plan
 from .quantize import RECIPES, ReadRows, chunks, size_bytes
-from .trace import Signature, record
+from .trace import Signature, trace
 
 Progress = Callable[[int, int], None]
 
@@ -35,19 +35,19 @@ def plan_model(
     signatures: Sequence[Signature],
     read_rows: ReadRows,
     recipe: str = "none",
-    description: str = "taskpress",
+    tracer: str | None = None,
 ) -> Plan:
     """Records the signatures of a module and plans the file.
 
     module: on the meta device, or with values; only its structure and the values of its small
     parameters are looked at. read_rows: gives parameters by the module's names. recipe: a key of
-    RECIPES. Raises ConversionError for what cannot be lowered.
+    RECIPES. tracer: see `trace`. Raises ConversionError for what cannot be lowered.
     """
     if recipe not in RECIPES:
         raise ConversionError(f"recipe {recipe!r}: needed one of {', '.join(RECIPES)}")
     parameters = parameters_of(module, read_rows)
-    graphs = [record(module, s, parameters, dict(RECIPES[recipe])) for s in signatures]
-    header = Packer().model(graphs, description)
+    graphs = [trace(module, s, parameters, RECIPES[recipe], tracer) for s in signatures]
+    header = Packer().model(graphs, "taskpress")
     sizes = [size_bytes(weight) for weight in header.fields]
     places, end = plan(sizes, start=len(header.data))
     offsets = dict(zip(header.fields, places, strict=True))

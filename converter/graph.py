@@ -4,7 +4,7 @@ Every operator here has one output, so a tensor knows the operator that makes it
 are never here: a tensor that stands for a weight only names it, and the writer streams it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -72,7 +72,7 @@ class Graph:
     """
 
     name: str
-    recipe: dict[str, str]
+    recipe: Mapping[str, str]
     inputs: dict[str, Tensor] = field(default_factory=dict)
     outputs: dict[str, Tensor] = field(default_factory=dict)
     ops: list[Op] = field(default_factory=list)

@@ -9,7 +9,8 @@ that the mode cannot follow.
 """
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -115,7 +116,7 @@ class Recorder(TorchDispatchMode):
 
         def value(x: torch.Tensor) -> torch.Tensor:
             parameter = self.parameters.get(id(x))
-            if parameter is None or x.device.type != "meta":
+            if parameter is None:
                 return x
             if parameter.value is None:
                 raise ConversionError(
@@ -177,9 +178,9 @@ def record(
     module: nn.Module,
     signature: Signature,
     parameters: Mapping[int, Parameter],
-    recipe: dict[str, str],
+    recipe: Mapping[str, str],
 ) -> Graph:
-    """The graph of one signature of a module. parameters: by id() of the module's."""
+    """The graph of one signature, from one run of it under the recording mode."""
     graph = Graph(signature.name, recipe)
     recorder = Recorder(graph, module, parameters)
     inputs = {}
@@ -199,6 +200,18 @@ def finished(recorder: Recorder, outputs: Mapping[str, torch.Tensor]) -> Graph:
     return graph
 
 
+class _Entry(nn.Module):
+    """A module whose forward is a signature's function, for torch.export."""
+
+    def __init__(self, module: nn.Module, signature: Signature) -> None:
+        super().__init__()
+        self.inner = module
+        self.signature = signature
+
+    def forward(self, *inputs: torch.Tensor) -> Mapping[str, torch.Tensor]:
+        return self.signature.function(**dict(zip(self.signature.inputs, inputs, strict=True)))
+
+
 class _ExportRunner(torch.fx.Interpreter):
     """Runs an exported graph through a recorder's lowerings."""
 
@@ -207,6 +220,92 @@ class _ExportRunner(torch.fx.Interpreter):
         self.recorder = recorder
 
     def call_function(self, target: Any, args: Any, kwargs: Any) -> Any:
+        if target is torch.ops.aten._assert_tensor_metadata.default:
+            return None  # torch.export's own notes on dtypes
         if isinstance(target, torch._ops.OpOverload):
             return self.recorder.call(target, args, kwargs)
         return super().call_function(target, args, kwargs)
+
+
+def export(
+    module: nn.Module,
+    signature: Signature,
+    parameters: Mapping[int, Parameter],
+    recipe: Mapping[str, str],
+) -> Graph:
+    """As `record`, by way of torch.export."""
+    with _allocated(module, parameters) as allocated:
+        recorder = Recorder(Graph(signature.name, recipe), module, allocated)
+        stand_ins = [
+            torch.empty(spec.shape, dtype=TORCH_DTYPES[spec.dtype])
+            for spec in signature.inputs.values()
+        ]
+        entry = _Entry(module, signature)
+        program = torch.export.export(entry, tuple(stand_ins), strict=False)
+        known = {**dict(entry.named_parameters(remove_duplicate=False)), **program.constants}
+        known |= dict(entry.named_buffers())
+        inputs = iter(signature.inputs.items())
+        arguments = []
+        for placeholder in program.graph_signature.input_specs:
+            if placeholder.target in known:
+                arguments.append(known[placeholder.target])
+            else:
+                name, spec = next(inputs)
+                outside, recorder.graph.inputs[name] = recorder.input(spec)
+                arguments.append(outside)
+        outputs = _ExportRunner(program.graph_module, recorder).run(*arguments)
+        assert program.call_spec.out_spec is not None
+        names = program.call_spec.out_spec.context
+        return finished(recorder, dict(zip(names, outputs, strict=True)))
+
+
+@contextmanager
+def _allocated(
+    module: nn.Module, parameters: Mapping[int, Parameter]
+) -> Iterator[dict[int, Parameter]]:
+    """Gives parameters on the meta device memory on the CPU meanwhile, where torch.export has all.
+
+    The memory is never touched, so the system does not provide it. Yields `parameters` anew.
+    """
+    replaced: dict[int, tuple[nn.Parameter, nn.Parameter]] = {}
+    places = []
+    for inner in module.modules():
+        for name, parameter in inner.named_parameters(recurse=False, remove_duplicate=False):
+            if parameter.device.type == "meta":
+                new = nn.Parameter(torch.empty(parameter.shape), requires_grad=False)
+                old, new = replaced.setdefault(id(parameter), (parameter, new))
+                places.append((inner, name, old, new))
+    try:
+        for inner, name, _, new in places:
+            setattr(inner, name, new)
+        yield {id(replaced[key][1]) if key in replaced else key: p for key, p in parameters.items()}
+    finally:
+        for inner, name, old, _ in places:
+            setattr(inner, name, old)
+
+
+def trace(
+    module: nn.Module,
+    signature: Signature,
+    parameters: Mapping[int, Parameter],
+    recipe: Mapping[str, str],
+    tracer: str | None = None,
+) -> Graph:
+    """The graph of one signature of a module.
+
+    parameters: by id() of the module's. tracer: "record" or "export"; None: the first, and the
+    second where torch itself fails under the recording mode. Raises ConversionError.
+    """
+    try:
+        if tracer != "export":
+            return record(module, signature, parameters, recipe)
+    except RuntimeError:
+        if tracer == "record":
+            raise
+    try:
+        return export(module, signature, parameters, recipe)
+    except RuntimeError as error:
+        reason = str(error).partition("\n")[0]
+        raise ConversionError(
+            f"{signature.name}: torch cannot trace {type(module).__name__}: {reason}"
+        ) from error
