@@ -4,7 +4,7 @@ import struct
 import pytest
 import sentencepiece
 from taskpress.bundler import BundleError
-from taskpress.bundler.vocabulary import Vocabulary, load_vocabulary
+from taskpress.bundler.tokenizer import Tokenizer, check_tokens, load_tokenizer
 
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = range(1, 7)
 
@@ -41,12 +41,12 @@ PIECES = [
 ]
 
 
-def vocabulary(*, dummy_prefix: bool = False) -> Vocabulary:
-    return load_vocabulary(model(*PIECES, dummy_prefix=dummy_prefix), "t.model")
+def tokenizer(*, dummy_prefix: bool = False) -> Tokenizer:
+    return load_tokenizer(model(*PIECES, dummy_prefix=dummy_prefix), "t.model")
 
 
 def test_kinds_are_counted() -> None:
-    found = vocabulary()
+    found = tokenizer()
     assert found.model_type == "bpe"
     assert found.processor.EncodeAsIds("ab<end>") == [7, 3]
     assert found.count_kinds() == {
@@ -56,7 +56,7 @@ def test_kinds_are_counted() -> None:
 
 @pytest.mark.parametrize("dummy_prefix", [False, True])
 def test_control_and_user_defined_pieces_can_start_and_stop(dummy_prefix: bool) -> None:
-    found = vocabulary(dummy_prefix=dummy_prefix)
+    found = tokenizer(dummy_prefix=dummy_prefix)
     for token in ("<s>", "<end>", "a"):
         found.check_start(token)
     found.check_stops(["</s>", "<end>", "<end>!"])
@@ -65,7 +65,7 @@ def test_control_and_user_defined_pieces_can_start_and_stop(dummy_prefix: bool) 
 @pytest.mark.parametrize("token", ["<bos>", "<unk>", "", "aa"])
 def test_start_tokens_that_would_be_the_unknown_one(token: str) -> None:
     with pytest.raises(BundleError, match=f"^t.model: start token '{token}' is .* ids .*one token"):
-        vocabulary().check_start(token)
+        tokenizer().check_start(token)
 
 
 @pytest.mark.parametrize(
@@ -85,14 +85,22 @@ def test_start_tokens_that_would_be_the_unknown_one(token: str) -> None:
 )
 def test_stop_tokens_that_would_not_stop_or_always(token: str, reason: str) -> None:
     with pytest.raises(BundleError, match=rf"^t\.model: stop token '.*' {reason}"):
-        vocabulary().check_stops(["</s>", token])
+        tokenizer().check_stops(["</s>", token])
 
 
 def test_a_stop_token_whose_own_text_gives_others() -> None:
     # the normalizer takes one of two spaces away, so the piece is never met
     message = model(*PIECES, ("<a  b>", USER_DEFINED), squeeze=True)
     with pytest.raises(BundleError, match=r"is the piece 267, but its text gives the ids \[.*only"):
-        load_vocabulary(message, "t.model").check_stops(["<a  b>"])
+        load_tokenizer(message, "t.model").check_stops(["<a  b>"])
+
+
+def test_both_are_checked_of_one_model() -> None:
+    check_tokens(model(*PIECES), "<s>", ["</s>", "<end>"], "t.model")
+    with pytest.raises(BundleError, match="start token '<bos>'"):
+        check_tokens(model(*PIECES), "<bos>", ["</s>"], "t.model")
+    with pytest.raises(BundleError, match="stop token 'ab'"):
+        check_tokens(model(*PIECES), "<s>", ["</s>", "ab"], "t.model")
 
 
 def test_a_trained_model_loads() -> None:
@@ -104,7 +112,7 @@ def test_a_trained_model_loads() -> None:
         user_defined_symbols=["<turn>"],
         minloglevel=2,
     )
-    found = load_vocabulary(out.getvalue(), "t.model")
+    found = load_tokenizer(out.getvalue(), "t.model")
     assert found.model_type == "unigram"
     assert len(found.kinds) == 17
     found.check_start("<s>")
@@ -114,4 +122,4 @@ def test_a_trained_model_loads() -> None:
 @pytest.mark.parametrize("data", [b"", b"abc", model(("a", NORMAL)), model(*PIECES)[:-3]])
 def test_bytes_that_are_no_model(data: bytes) -> None:
     with pytest.raises(BundleError, match=r"^t\.model: \d+ bytes are no SentencePiece model \("):
-        load_vocabulary(data, "t.model")
+        load_tokenizer(data, "t.model")

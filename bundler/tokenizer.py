@@ -28,7 +28,7 @@ _MESSAGES: Messages = {
 
 
 @dataclass(frozen=True)
-class Vocabulary:
+class Tokenizer:
     """A loaded model; `kinds` has each id's kind of piece, `where` begins the errors' messages."""
 
     processor: sentencepiece.SentencePieceProcessor
@@ -85,7 +85,17 @@ class Vocabulary:
         return f"{len(ids)} ids {ids[:20]}"
 
 
-def load_vocabulary(model: bytes, where: str) -> Vocabulary:
+def check_tokens(model: bytes, start_token: str, stop_tokens: Sequence[str], where: str) -> None:
+    """Refuses a start token or stop tokens that this model's runtime would not find.
+
+    model: a SentencePiece ModelProto. Raises BundleError, as the Tokenizer's checks do.
+    """
+    tokenizer = load_tokenizer(model, where)
+    tokenizer.check_start(start_token)
+    tokenizer.check_stops(stop_tokens)
+
+
+def load_tokenizer(model: bytes, where: str) -> Tokenizer:
     """Loads a SentencePiece ModelProto. Raises BundleError for bytes that are none."""
     processor = sentencepiece.SentencePieceProcessor()
     message: Any = _model_class()()
@@ -97,7 +107,7 @@ def load_vocabulary(model: bytes, where: str) -> Vocabulary:
             f"{where}: {len(model)} bytes are no SentencePiece model "
             f"({' '.join(str(error).split())[:200]}); make one with taskpress tokenizer"
         ) from error
-    return Vocabulary(
+    return Tokenizer(
         processor=processor,
         kinds=tuple(_name(_KINDS, piece.type or 1) for piece in message.pieces),
         model_type=_name(_MODEL_TYPES, message.trainer_spec.model_type or 1),
