@@ -1,8 +1,6 @@
-"""GGUF in the Hub's words: names, config keys and values, against transformers' own loader."""
+"""GGUF in the Hub's words: names, config keys and values."""
 
 import re
-import subprocess
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,13 +9,10 @@ from typing import Any
 import gguf
 import numpy as np
 import pytest
-import torch
 from gguf import GGMLQuantizationType
-from taskpress.models import CheckpointError, _gguf_mapping, architecture
-from taskpress.models._checkpoint import Checkpoint, check_tensors, open_checkpoint
-from taskpress.models._config import read_config
+from taskpress.models import CheckpointError, _gguf_mapping
+from taskpress.models._checkpoint import Checkpoint, open_checkpoint
 from taskpress.models._gguf_mapping import GgufArchitecture, GgufTensor
-from transformers import AutoModelForCausalLM
 
 HEADS, KV_HEADS, HEAD_DIM, HIDDEN, INNER, LAYERS, VOCABULARY = 4, 2, 8, 32, 64, 2, 48
 KEYS: Mapping[str, Any] = {
@@ -372,41 +367,3 @@ def test_offsets_of_norms_are_undone(write: Write, monkeypatch: pytest.MonkeyPat
         assert checkpoint.config["model_type"] == "tiny_text"
         assert checkpoint.config["num_hidden_layers"] == 13
         assert checkpoint.read_rows("layers.12.norm.weight", 1, 3).tolist() == [0.5, -3.0]
-
-
-def test_smollm2_as_transformers_loads_it(
-    smollm2_gguf: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    other = AutoModelForCausalLM.from_pretrained(
-        smollm2_gguf.parent, gguf_file=smollm2_gguf.name, dtype=torch.float32
-    )
-    state = other.state_dict()
-    with open_checkpoint(smollm2_gguf) as checkpoint:
-        assert checkpoint.config["tie_word_embeddings"] is True
-        assert checkpoint.tensors.keys() == state.keys() - {"lm_head.weight"}
-        for name in checkpoint.tensors:
-            np.testing.assert_array_equal(whole(checkpoint, name), state[name].numpy(), name)
-        config = read_config(checkpoint.config, architecture("llama").Config, "SmolLM2")
-        check_tensors(
-            checkpoint,
-            {name: tuple(tensor.shape) for name, tensor in state.items()},
-            "models/llama.py",
-            {"lm_head.weight": "model.embed_tokens.weight"},
-        )
-    for key in ("hidden_size", "num_key_value_heads", "head_dim", "max_position_embeddings"):
-        assert getattr(config, key) == getattr(other.config, key)
-    assert config.rope_theta == other.config.rope_parameters["rope_theta"]
-    assert np.float32(config.rms_norm_eps) == np.float32(other.config.rms_norm_eps)
-
-
-def test_the_metadata_needs_neither_torch_nor_an_architecture(smollm2_gguf: Path) -> None:
-    script = (
-        "import sys; from taskpress.models._checkpoint import open_checkpoint; "
-        f"checkpoint = open_checkpoint({str(smollm2_gguf)!r}); "
-        "print(len(checkpoint.metadata['tokenizer.ggml.tokens']), 'torch' in sys.modules)"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True
-    )
-    assert done.stdout.split() == ["49152", "False"]
