@@ -32,12 +32,12 @@ def test_smollm2_as_the_gguf_package_reads_it(smollm2_gguf: Path) -> None:
 def test_opening_smollm2_takes_little_memory(smollm2_gguf: Path) -> None:
     # not ru_maxrss, which a new process inherits from the one that started it
     script = (
-        "import re, gguf; from taskpress.models._gguf import GgufFile; from pathlib import Path\n"
+        "import re, sys, gguf; from taskpress.models._gguf import GgufFile; from pathlib import Path\n"
         "def peak(): return int(re.search('VmHWM: *(.+) kB', Path('/proc/self/status').read_text())"
-        f"[1])\nbefore = peak(); file = GgufFile(Path({str(smollm2_gguf)!r})); print(peak() - before)"
+        "[1])\nbefore = peak(); file = GgufFile(Path(sys.argv[1])); print(peak() - before)"
     )
     done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+        [sys.executable, "-c", script, smollm2_gguf], capture_output=True, text=True, check=True
     )
     kilobytes = int(done.stdout)
     assert 1_000 < kilobytes < 40_000, f"{kilobytes} KB; 12 MB were measured, GGUFReader takes 160"
