@@ -32,7 +32,8 @@ def test_smollm2_as_the_gguf_package_reads_it(smollm2_gguf: Path) -> None:
 def test_opening_smollm2_takes_little_memory(smollm2_gguf: Path) -> None:
     # not ru_maxrss, which a new process inherits from the one that started it
     script = (
-        "import re, sys, gguf; from taskpress.models._gguf import GgufFile; from pathlib import Path\n"
+        "import re, sys, gguf; from pathlib import Path; "
+        "from taskpress.models._gguf import GgufFile\n"
         "def peak(): return int(re.search('VmHWM: *(.+) kB', Path('/proc/self/status').read_text())"
         "[1])\nbefore = peak(); file = GgufFile(Path(sys.argv[1])); print(peak() - before)"
     )
