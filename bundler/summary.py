@@ -1,0 +1,222 @@
+"""What a file holds, for `taskpress inspect`: a .task, a .tflite or a SentencePiece model."""
+
+import mmap
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from . import BundleError, metadata
+from .task import METADATA, MODEL, TOKENIZER, Task, read_task
+from .tflite import IDENTIFIER, ModelSummary, SignatureSummary, TensorSummary, summarize_model
+from .tokenizer import load_tokenizer
+
+_MAX_TOKENIZER_BYTES = 256 << 20
+_SNIFFED_BYTES = 8
+_SHOWN_TENSORS = 4  # of the same kind, in the table
+
+
+@dataclass(frozen=True)
+class EntrySummary:
+    name: str
+    offset: int
+    size_bytes: int
+
+
+@dataclass(frozen=True)
+class TokenizerSummary:
+    """A SentencePiece model: how many pieces of each kind, ids of unk, bos, eos, pad (-1: none)."""
+
+    size_bytes: int
+    model_type: str
+    vocabulary: int
+    kinds: Mapping[str, int]
+    ids: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a file holds; the parts that its kind has not are None or empty.
+
+    kind: "task", "tflite" or "sentencepiece". entries: of the archive. unread: METADATA's fields
+    that `parameters` has no place for.
+    """
+
+    file: str
+    kind: str
+    size_bytes: int
+    entries: tuple[EntrySummary, ...] = ()
+    model: ModelSummary | None = None
+    tokenizer: TokenizerSummary | None = None
+    parameters: metadata.BundleParameters | None = None
+    unread: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything, for JSON."""
+        return asdict(self)
+
+    def table(self) -> str:
+        """The same as text for people, tensors of one kind together."""
+        return "\n".join(_lines(self))
+
+
+def summarize(path: Path) -> Summary:
+    """Reads what the file holds; weights are not read, and nothing is run.
+
+    Raises BundleError for a file that cannot be read, is of no known kind, or is damaged.
+    """
+    try:
+        with path.open("rb") as file:
+            start = file.read(_SNIFFED_BYTES)
+            size_bytes = file.seek(0, 2)
+            if start[4:] == IDENTIFIER:
+                with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+                    model = summarize_model(data, 0, size_bytes, str(path))
+                return Summary(str(path), "tflite", size_bytes, model=model)
+            if start[4:6] == b"PK" or start[:2] == b"PK":
+                with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+                    return _task(read_task(path), data)
+            if start == b"LITERTLM":
+                raise BundleError(
+                    f"{path}: is a .litertlm file; only .task bundles can be inspected"
+                )
+            if start[:1] != b"\n" or size_bytes > _MAX_TOKENIZER_BYTES:
+                raise BundleError(
+                    f"{path}: begins with {start!r}; needs a .task, .tflite or SentencePiece model"
+                )
+            file.seek(0)
+            tokenizer = _tokenizer(file.read(), str(path))
+            return Summary(str(path), "sentencepiece", size_bytes, tokenizer=tokenizer)
+    except OSError as error:
+        raise BundleError(
+            f"{path}: cannot be read: {error.strerror or error}; a file is needed"
+        ) from error
+
+
+def _task(task: Task, data: mmap.mmap) -> Summary:
+    model, tokenizer = task.entries[MODEL], task.entries[TOKENIZER]
+    where = f"{task.path}: {TOKENIZER}"
+    if tokenizer.size > _MAX_TOKENIZER_BYTES:
+        raise BundleError(
+            f"{where}: {tokenizer.size} bytes; at most {_MAX_TOKENIZER_BYTES} are read"
+        )
+    return Summary(
+        file=str(task.path),
+        kind="task",
+        size_bytes=len(data),
+        entries=tuple(
+            EntrySummary(name, extent.offset, extent.size) for name, extent in task.entries.items()
+        ),
+        model=summarize_model(data, model.offset, model.size, f"{task.path}: {MODEL}"),
+        tokenizer=_tokenizer(task.read(TOKENIZER), where),
+        parameters=task.parameters,
+        unread=metadata.unread_fields(task.read(METADATA), f"{task.path}: {METADATA}"),
+    )
+
+
+def _tokenizer(model: bytes, where: str) -> TokenizerSummary:
+    tokenizer = load_tokenizer(model, where)
+    processor = tokenizer.processor
+    return TokenizerSummary(
+        size_bytes=len(model),
+        model_type=tokenizer.model_type,
+        vocabulary=len(tokenizer.kinds),
+        kinds=dict(sorted(tokenizer.count_kinds().items())),
+        ids={
+            "unk": processor.unk_id(),
+            "bos": processor.bos_id(),
+            "eos": processor.eos_id(),
+            "pad": processor.pad_id(),
+        },
+    )
+
+
+def _lines(summary: Summary) -> Iterator[str]:
+    yield f"{summary.file}: {summary.kind}, {_size(summary.size_bytes)}"
+    if summary.entries:
+        yield from _section(
+            "entries",
+            [
+                (entry.name, f"{_size(entry.size_bytes)} at byte {entry.offset}")
+                for entry in summary.entries
+            ],
+        )
+    if summary.parameters is not None:
+        values = asdict(summary.parameters).items()
+        yield from _section(
+            "metadata",
+            [(name, _shown(value)) for name, value in values if value not in ("", False)],
+        )
+        if summary.unread:
+            yield f"  not shown: {', '.join(summary.unread)}"
+    if summary.tokenizer is not None:
+        yield from _section("tokenizer", _tokenizer_rows(summary.tokenizer))
+    if summary.model is not None:
+        yield from _model_lines(summary.model)
+
+
+def _tokenizer_rows(tokenizer: TokenizerSummary) -> Iterator[tuple[str, str]]:
+    yield "model", f"SentencePiece {tokenizer.model_type}, {_size(tokenizer.size_bytes)}"
+    kinds = ", ".join(f"{count:,} {kind}" for kind, count in tokenizer.kinds.items())
+    yield "pieces", f"{tokenizer.vocabulary:,}: {kinds}"
+    yield "ids", ", ".join(f"{name} {number}" for name, number in tokenizer.ids.items())
+
+
+def _model_lines(model: ModelSummary) -> Iterator[str]:
+    yield from _section(
+        "weights",
+        [
+            (weights.kind, f"{_size(weights.size_bytes)} in {weights.count:,} tensors")
+            for weights in model.weights
+        ],
+    )
+    yield from _section("key/value cache", [("size", _size(model.cache_bytes))])
+    operators = ", ".join(f"{name} {count:,}" for name, count in model.operators.items())
+    yield from _section("operators", [("of all signatures", operators)])
+    for signature in model.signatures:
+        yield from _section(f"signature {signature.name}", _signature_rows(signature))
+
+
+def _signature_rows(signature: SignatureSummary) -> Iterator[tuple[str, str]]:
+    for side, tensors in (("in", signature.inputs), ("out", signature.outputs)):
+        for group in _alike(tensors):
+            first, last = group[0], group[-1]
+            shape = f"{first.dtype} {list(first.shape)}"
+            if len(group) > _SHOWN_TENSORS:
+                yield f"{side:<3} {first.name} ... {last.name}", f"{shape}, {len(group)} of them"
+            else:
+                yield from ((f"{side:<3} {tensor.name}", shape) for tensor in group)
+
+
+def _alike(tensors: Iterable[TensorSummary]) -> list[list[TensorSummary]]:
+    """Tensors whose names differ in the number at the end, and that are of one type and shape."""
+    groups: dict[tuple[str, str, tuple[int, ...]], list[TensorSummary]] = {}
+    for tensor in tensors:
+        key = (tensor.name.rstrip("0123456789"), tensor.dtype, tensor.shape)
+        groups.setdefault(key, []).append(tensor)
+    return list(groups.values())
+
+
+def _section(title: str, rows: Iterable[tuple[str, str]]) -> Iterator[str]:
+    """A heading and two columns."""
+    rows = list(rows)
+    width = max((len(name) for name, _ in rows), default=0)
+    yield ""
+    yield title
+    for name, value in rows:
+        yield f"  {name:<{width}}  {value}"
+
+
+def _shown(value: object) -> str:
+    """Texts in quotes, as white space matters in them."""
+    if isinstance(value, tuple):
+        return ", ".join(_shown(each) for each in value)
+    return repr(value)
+
+
+def _size(size_bytes: float) -> str:
+    for unit, digits in (("bytes", 0), ("kB", 1), ("MB", 1)):
+        if size_bytes < 10_000:
+            return f"{size_bytes:,.{digits}f} {unit}"
+        size_bytes /= 1000
+    return f"{size_bytes:,.1f} GB"
