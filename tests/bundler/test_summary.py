@@ -153,14 +153,10 @@ def test_other_files(tmp_path: Path, data: bytes, message: str) -> None:
 def test_faulty_parts_of_a_bundle_are_named(tmp_path: Path, tokenizer: bytes) -> None:
     entries = {MODEL: b"no model", TOKENIZER: tokenizer, METADATA: encode(PARAMETERS)}
     write_task(tmp_path / "x.task", entries)
-    with pytest.raises(
-        BundleError, match=r"task: TF_LITE_PREFILL_DECODE: bytes 4 to 7 are b'od"
-    ):
+    with pytest.raises(BundleError, match=r"task: TF_LITE_PREFILL_DECODE: bytes 4 to 7 are b'od"):
         summarize(tmp_path / "x.task")
     write_task(tmp_path / "y.task", entries | {MODEL: SMALLEST_MODEL, TOKENIZER: b"none"})
-    with pytest.raises(
-        BundleError, match=r"task: TOKENIZER_MODEL: 4 bytes are no SentencePiece"
-    ):
+    with pytest.raises(BundleError, match=r"task: TOKENIZER_MODEL: 4 bytes are no SentencePiece"):
         summarize(tmp_path / "y.task")
 
 
