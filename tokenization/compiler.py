@@ -68,7 +68,7 @@ def compile_plan(vocabulary: Vocabulary, rules: PreTokenizer, original: Tokenize
     ids = {raw: token_id for token_id, raw in vocabulary.tokens.items()}
     written_whole = _tokens_written_whole(vocabulary, rules, original)
     letters = map(chr, PRIVATE)
-    private = {i: next(letters) for i in (*written_whole, *_cut_tokens(vocabulary, original))}
+    private = {i: next(letters) for i in (*written_whole, *_never_given(vocabulary, original))}
     texts = {i: private.get(i) or spell(raw) for i, raw in vocabulary.tokens.items()}
     pieces = [_piece(i, vocabulary, rules, texts) for i in range(vocabulary.size)]
     _place_unknown(pieces, ids)
@@ -84,7 +84,7 @@ def compile_plan(vocabulary: Vocabulary, rules: PreTokenizer, original: Tokenize
     normalizer = text_to_letters(raw[0] for raw in ids if len(raw) == 1)
     normalizer |= {vocabulary.tokens[i]: private[i].encode() for i in written_whole}
     normalizer |= _contractions_kept_apart(rules, normalizer)
-    denormalizer = letters_to_text()
+    denormalizer = letters_to_text(ids)
     denormalizer |= {
         letter.encode(): vocabulary.tokens[token_id]
         for token_id, letter in private.items()
@@ -128,11 +128,16 @@ def _tokens_written_whole(
     return found
 
 
-def _cut_tokens(vocabulary: Vocabulary, original: Tokenizer) -> list[int]:
-    """Tokens that the original's expression always cuts, so that it never gives them."""
+def _never_given(vocabulary: Vocabulary, original: Tokenizer) -> list[int]:
+    """Tokens that the original never gives: its expression or an added token always cuts them."""
     cut = original.pre_tokenizer.pre_tokenize_str
+    added = {token.content for token in vocabulary.added.values()}
     texts = ((token_id, _decoded(raw)) for token_id, raw in vocabulary.tokens.items())
-    return [i for i, text in texts if text is not None and len(text) > 1 and len(cut(text)) > 1]
+    return [
+        token_id
+        for token_id, text in texts
+        if text is not None and (text in added or (len(text) > 1 and len(cut(text)) > 1))
+    ]
 
 
 def _encode(original: Tokenizer, text: str) -> list[int]:

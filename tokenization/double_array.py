@@ -8,7 +8,8 @@ nobody uses are filled with it and can match nothing.
 """
 
 import struct
-from collections.abc import Mapping
+from array import array
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,10 +30,10 @@ class _Trie:
     labels: byte that leads to a node; first, count: its children's range; values: -1 for none.
     """
 
-    labels: list[int]
-    first: list[int]
-    count: list[int]
-    values: list[int]
+    labels: Sequence[int]
+    first: Sequence[int]
+    count: Sequence[int]
+    values: Sequence[int]
 
 
 def charsmap(mapping: Mapping[bytes, bytes]) -> bytes:
@@ -61,10 +62,10 @@ def build(values: Mapping[bytes, int]) -> np.ndarray:
     trie = _trie(values)
     taken = bytearray(BLOCK)
     used_bases = bytearray(BLOCK)
-    units = [VALUE_BIT] * BLOCK
+    units = array("I", [VALUE_BIT]) * BLOCK
     taken[0] = used_bases[0] = 1  # the root; SentencePiece refuses a trie whose root has offset 0
     units[0] = 0
-    positions = [0] * len(trie.labels)
+    positions = array("I", [0]) * len(trie.labels)
     open_blocks = {0: 0}  # where a block begins -> nodes that did not fit
     for node, value in enumerate(trie.values):
         children = range(trie.first[node], trie.first[node] + trie.count[node])
@@ -79,7 +80,7 @@ def build(values: Mapping[bytes, int]) -> np.ndarray:
             assert base < MAX_UNITS, "a character map this large needs offsets beyond 21 bits"
             taken += bytes(BLOCK)
             used_bases += bytes(BLOCK)
-            units += [VALUE_BIT] * BLOCK
+            units += array("I", [VALUE_BIT]) * BLOCK
             if len(open_blocks) == OPEN_BLOCKS:
                 del open_blocks[min(open_blocks)]
             open_blocks[base] = 0
@@ -152,9 +153,5 @@ def _trie(values: Mapping[bytes, int]) -> _Trie:
         nodes += len(level_values)
     count = np.bincount(np.concatenate(parents), minlength=nodes)
     first = 1 + np.concatenate([[0], np.cumsum(count)[:-1]])
-    return _Trie(
-        np.concatenate(labels).tolist(),
-        first.tolist(),
-        count.tolist(),
-        np.concatenate(node_values).tolist(),
-    )
+    columns = (np.concatenate(labels), first, count, np.concatenate(node_values))
+    return _Trie(*(array("i", column.astype(np.int32).tobytes()) for column in columns))

@@ -102,7 +102,8 @@ def special_ids(metadata: Mapping[str, Any], where: str = "GGUF") -> SpecialIds:
 def _special_id(metadata: Mapping[str, Any], name: str, size: int, where: str) -> int | None:
     key = f"tokenizer.ggml.{name}_token_id"
     token_id = metadata.get(key)
-    if token_id is not None and (not isinstance(token_id, int) or not 0 <= token_id < size):
+    is_id = type(token_id) is int and 0 <= token_id < size
+    if token_id is not None and not is_id:
         raise TokenizerError(
             f"{where}: {key} is {token_id!r}; an id from 0 to {size - 1} is needed"
         )

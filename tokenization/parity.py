@@ -30,6 +30,7 @@ BLOCK_CHARACTERS = 4096
 SHOWN = 10  # mismatches kept of each part
 ROWS = 20  # corpora in the table; JSON has all
 CONTEXT_TOKENS = 3  # shown before and after the tokens that differ
+PAIRS_A_STEP = 500  # between two calls of progress
 PROGRESS_BYTES_PER_PAIR = 64  # a pair takes about as long as this much of a corpus
 
 
@@ -274,8 +275,8 @@ class _Comparison:
                 loose += expected == pair
                 if len(first) < SHOWN:
                     first.append(self.mismatch(expected, got))
-            if position % 1000 == 999:
-                advance(1000)
+            if position % PAIRS_A_STEP == 0:
+                advance(min(PAIRS_A_STEP, count - position))
         return PairResult(count, seed, strict, loose, tuple(first))
 
     def corpus(self, path: Path, size_bytes: int, advance: Callable[[int], None]) -> CorpusResult:

@@ -12,7 +12,7 @@ from functools import cache
 from typing import Any
 
 from tokenizers import Regex
-from tokenizers.pre_tokenizers import Split
+from tokenizers.pre_tokenizers import Digits, Split
 
 from . import TokenizerError
 
@@ -27,7 +27,7 @@ class CharacterClass(IntEnum):
     OTHER = 0  # what is none of the following, assigned or not
     MARK = 1  # [\p{P}\p{S}\p{M}\p{Cc}\p{Cf}]: the assigned part of OTHER
     LETTER = 2  # \p{L}
-    NUMBER = 3  # \p{N}
+    NUMBER = 3  # \p{N}, and what Digits takes for one
     SPACE = 4  # \s
 
 
@@ -106,16 +106,25 @@ def _unknown(steps: list[Any], where: str) -> TokenizerError:
 
 @cache
 def character_classes() -> bytes:
-    """The CharacterClass of each code point of planes 0 to 3, one byte each; beyond is OTHER."""
+    """The CharacterClass of each code point of planes 0 to 3, one byte each; beyond is OTHER.
+
+    `Digits` knows a newer Unicode than the expressions do, with a few more numbers. Tokenizers
+    without it treat those as OTHER, for which nothing here differs from NUMBER.
+    """
     classes = bytearray(PLANES_ASKED << 16)
-    for character_class, expression in EXPRESSIONS.items():
-        remover = Split(Regex(expression), "removed", invert=True)  # keeps what matches
-        for start in range(0, len(classes), ASKED_AT_ONCE):
-            points = [p for p in range(start, start + ASKED_AT_ONCE) if p not in SURROGATES]
-            text = "".join(map(chr, points))
+    digits = Digits(individual_digits=True)
+    for start in range(0, len(classes), ASKED_AT_ONCE):
+        points = [p for p in range(start, start + ASKED_AT_ONCE) if p not in SURROGATES]
+        text = "".join(map(chr, points))
+        for character_class, expression in EXPRESSIONS.items():
+            remover = Split(Regex(expression), "removed", invert=True)  # keeps what matches
             for _, (begin, end) in remover.pre_tokenize_str(text):
                 for point in points[begin:end]:
                     classes[point] = character_class
+        between = "x" + "x".join(text)  # a number is cut out of this as one character
+        for _, (begin, end) in digits.pre_tokenize_str(between):
+            if end - begin == 1 and begin % 2 == 1:
+                classes[points[begin // 2]] = CharacterClass.NUMBER
     return bytes(classes)
 
 

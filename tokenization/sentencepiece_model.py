@@ -28,10 +28,14 @@ and must not form here: it is spelled by a private letter that no text has.
 
 The trap in all of this: an id has one spelling, and each character of the normalized text ends up
 in some id. A cut can therefore not be written into the text; it must follow from letters that are
-there, from the order of merges, or from glue. What is left over when none does is rare: a space in
-front of a space or number of three bytes or more, whose first bytes the vocabulary also has joined
-to a space; four and more apostrophes between a mark beyond ASCII and the letters of a contraction;
-a byte that is not in the vocabulary, which the original drops but still cuts at.
+there, from the order of merges, or from glue. What is left over when none does is rare:
+- a space in front of a space or lone number of three bytes or more, or of a character with the same
+  first two bytes as such numbers, where the vocabulary also has those bytes joined to a space;
+- four and more apostrophes between a mark beyond ASCII and the letters of a contraction, or one
+  behind a character that Unicode does not assign; contractions that are not one token;
+- bytes that are not in the vocabulary, which the original drops but still cuts at; the rest of a
+  four-byte character without its first byte does not decode to UTF-8;
+- several null characters in a row, which SentencePiece counts as one.
 """
 
 from collections.abc import Callable
@@ -44,8 +48,8 @@ from . import TokenizerError
 from .compiler import Plan, Role, compile_plan
 from .double_array import charsmap
 from .pre_tokenizer import recognise
-from .spelling import byte_letter
-from .tokenizer_json import FILE_NAME, SpecialIds, original, vocabulary
+from .spelling import LETTERS_OF_BYTES, byte_letter
+from .tokenizer_json import FILE_NAME, SpecialIds, Vocabulary, original, vocabulary
 
 proto: Any = sentencepiece_model_pb2  # generated at import, unknown to type checkers
 NO_ID = -1  # SentencePiece's word for a token that the model does not have
@@ -74,11 +78,24 @@ def build(
     tell = progress or (lambda fraction: None)
     tell(0.0)
     rules = recognise(document, where)
-    plan = compile_plan(vocabulary(document, where), rules, original(document, where))
+    words = vocabulary(document, where)
+    _check_added_tokens(words, where)
+    plan = compile_plan(words, rules, original(document, where))
     tell(0.4)
     model = serialize(plan, specials or SpecialIds())
     tell(1.0)
     return model
+
+
+def _check_added_tokens(words: Vocabulary, where: str) -> None:
+    """Refuses what SentencePiece would not keep: null in a piece, letters that decode to bytes."""
+    for token in words.added.values():
+        kept_out = [c for c in token.content if c == "\0" or ord(c) in LETTERS_OF_BYTES]
+        if kept_out:
+            raise TokenizerError(
+                f"{where}: the added token {token.content!r} has {kept_out[0]!r}; "
+                "it cannot be rebuilt with null or a character from U+0180 to U+01FF"
+            )
 
 
 def serialize(plan: Plan, specials: SpecialIds) -> bytes:

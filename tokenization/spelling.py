@@ -2,19 +2,22 @@
 
 from collections.abc import Iterable
 
-BYTE_LETTERS_START = 0x100  # a byte from 0x80 on is written as U+0180 to U+01FF
+LETTERS_OF_BYTES = range(0x180, 0x200)  # for the bytes 0x80 to 0xFF; two bytes each in UTF-8
+NULL_LETTER = "\u0100"
 PRIVATE = range(0xF0000, 0xFFFFE)  # plane 15: for tokens that must never come from merges
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}".encode()
 CONTINUATION = range(0x80, 0xC0)
-EMOJI_LEAD = b"\xf0\x9f"  # U+1F000 to U+1FFFF
 
 
 def byte_letter(byte: int) -> str:
     """The character for one byte: itself in ASCII, but for null, which no piece may hold."""
-    return chr(byte) if 0 < byte < 0x80 else chr(BYTE_LETTERS_START + byte)
+    if byte == 0:
+        return NULL_LETTER
+    return chr(byte) if byte < 0x80 else chr(LETTERS_OF_BYTES[byte - 0x80])
 
 
 _LETTERS = [byte_letter(byte) for byte in range(256)]
+_ENCODED = [letter.encode() for letter in _LETTERS]
 
 
 def spell(raw: bytes) -> str:
@@ -36,21 +39,50 @@ def text_to_letters(known_bytes: Iterable[int]) -> dict[bytes, bytes]:
     return keys
 
 
-def letters_to_text() -> dict[bytes, bytes]:
+def letters_to_text(tokens: Iterable[bytes]) -> dict[bytes, bytes]:
     """Denormalizer keys that write letters as the bytes they stand for, and keep UTF-8 whole.
 
     Engines decode id by id, and wait for more ids while the text ends in U+FFFD; so a character
-    becomes its bytes only when all of its letters are there, and the beginning of one U+FFFD.
-    Four-byte characters outside the emoji block are rare, and there are a million of them: those
-    are written byte by byte, right for the whole text, but not waited for.
+    becomes its bytes only when all of its letters are there, and each part of one becomes U+FFFD,
+    as in the original. Of the million four-byte characters, those of planes that hold little but
+    private use are written two bytes at a time: right for a whole text, but what is decoded between
+    the two is not UTF-8. Two last bytes alone are therefore written too, but for those that begin a
+    token: such a pair is written behind its first two bytes only.
     """
-    keys = {spell(bytes([byte])).encode(): bytes([byte]) for byte in (0, *range(0x80, 0x100))}
-    del keys[spell(b"\0").encode()]  # a value cannot hold null
-    for raw in _character_beginnings():
-        keys[spell(raw).encode()] = REPLACEMENT
-    for raw in _characters():
-        keys[spell(raw).encode()] = raw
+    keys: dict[bytes, bytes] = {}
+
+    def write(raw: bytes, value: bytes) -> None:
+        keys[b"".join([_ENCODED[byte] for byte in raw])] = value
+
+    for byte in range(0x80, 0x100):
+        write(bytes([byte]), REPLACEMENT)
+    for lead in range(0xC2, 0xE0):
+        for second in CONTINUATION:
+            write(raw := bytes([lead, second]), raw)
+    for beginning in map(bytes, _long_beginnings()):
+        write(beginning, REPLACEMENT)
+        for third in CONTINUATION:
+            raw = beginning + bytes([third])
+            if raw[0] < 0xF0:
+                write(raw, raw)
+                continue
+            write(raw, REPLACEMENT)
+            for last in CONTINUATION:
+                write(raw + bytes([last]), raw + bytes([last]))
+    of_tokens = sorted({token[:2] for token in tokens if _are_continuations(token[:2])})
+    for pair in (bytes([third, last]) for third in CONTINUATION for last in CONTINUATION):
+        write(pair, pair)
+    for pair in of_tokens:
+        write(pair, 2 * REPLACEMENT)
+    for beginning in map(bytes, _beginnings_in_pairs()):
+        write(beginning, beginning)
+        for pair in of_tokens:
+            write(beginning + pair, beginning + pair)
     return keys
+
+
+def _are_continuations(pair: bytes) -> bool:
+    return len(pair) == 2 and all(byte in CONTINUATION for byte in pair)
 
 
 def _second_bytes(lead: int) -> range:
@@ -60,26 +92,27 @@ def _second_bytes(lead: int) -> range:
     return range(first, last + 1)
 
 
-def _character_beginnings() -> Iterable[bytes]:
-    for lead in range(0xC2, 0xF5):
-        yield bytes([lead])
-        if 0xE0 <= lead < 0xF0:
-            yield from (bytes([lead, second]) for second in _second_bytes(lead))
-    yield EMOJI_LEAD
-    yield from (EMOJI_LEAD + bytes([third]) for third in CONTINUATION)
+def _is_kept_whole(lead: int, second: int) -> bool:
+    """Whether four-byte characters that begin so are written when complete."""
+    in_planes_1_to_3 = lead == 0xF0 and second <= 0xB2  # up to U+32FFF, the last ideographs
+    return in_planes_1_to_3 or (lead, second) == (0xF3, 0xA0)  # U+E0000, tags and variants
 
 
-def _characters() -> Iterable[bytes]:
-    for lead in range(0xC2, 0xE0):
-        yield from (bytes([lead, second]) for second in CONTINUATION)
-    for lead in range(0xE0, 0xF0):
-        for second in _second_bytes(lead):
-            yield from (bytes([lead, second, third]) for third in CONTINUATION)
-    for third in CONTINUATION:
-        yield from (EMOJI_LEAD + bytes([third, fourth]) for fourth in CONTINUATION)
-    for lead in range(0xF0, 0xF5):
-        yield from (
-            bytes([lead, second])
-            for second in _second_bytes(lead)
-            if bytes([lead, second]) != EMOJI_LEAD
-        )
+def _long_beginnings() -> list[tuple[int, int]]:
+    """The first two bytes of characters of three bytes, and of four that are kept whole."""
+    return [
+        (lead, second)
+        for lead in range(0xE0, 0xF5)
+        for second in _second_bytes(lead)
+        if lead < 0xF0 or _is_kept_whole(lead, second)
+    ]
+
+
+def _beginnings_in_pairs() -> list[tuple[int, int]]:
+    """The first two bytes of all other characters of four bytes."""
+    return [
+        (lead, second)
+        for lead in range(0xF0, 0xF5)
+        for second in _second_bytes(lead)
+        if not _is_kept_whole(lead, second)
+    ]

@@ -20,7 +20,6 @@ MODEL_OPTIONS_NOT_REBUILT = (
     "end_of_word_suffix",
     "fuse_unk",
     "ignore_merges",
-    "unk_token",
 )
 MAX_ID = 2**21  # ids are positions in the model, so that one absurd id would fill the memory
 
@@ -253,6 +252,12 @@ def vocabulary(document: dict[str, Any], where: str = FILE_NAME) -> Vocabulary:
                 "letters of byte-level BPE; only byte-level vocabularies can be rebuilt"
             )
         tokens[token_id] = raw
+    bytes_known = sum(len(raw) == 1 for raw in tokens.values())
+    if model.get("unk_token") is not None and bytes_known < 256:
+        raise TokenizerError(
+            f"{where}: model.unk_token is {_shown(model['unk_token'])} and {256 - bytes_known} "
+            "bytes have no token; only models that drop such bytes can be rebuilt"
+        )
     ranks: dict[bytes, int] = {}
     for rank, (left, right) in enumerate(_split_merges(model["merges"])):
         merged = to_bytes(left + right)
@@ -269,9 +274,13 @@ def _split_merges(merges: Iterable[Any]) -> Iterable[tuple[str, str]]:
 
 
 def original(document: dict[str, Any], where: str = FILE_NAME) -> Tokenizer:
-    """The tokenizer of the `tokenizers` library that the document describes: the original."""
+    """The tokenizer of the `tokenizers` library that the document describes: the original.
+
+    Raises TokenizerError when the library cannot use the document, or gives an added token another
+    id than the document says: it numbers them itself, from the size of the vocabulary on.
+    """
     try:
-        return Tokenizer.from_str(json.dumps(document))
+        tokenizer = Tokenizer.from_str(json.dumps(document))
     except Exception as error:
         # the library raises bare Exception for a document it cannot use, and nothing narrower
         if type(error) is not Exception:
@@ -279,3 +288,11 @@ def original(document: dict[str, Any], where: str = FILE_NAME) -> Tokenizer:
         raise TokenizerError(
             f"{where}: {error}; a document that the tokenizers library can load is needed"
         ) from error
+    for token in document.get("added_tokens") or []:
+        token_id = tokenizer.token_to_id(token["content"])
+        if token_id != token["id"]:
+            raise TokenizerError(
+                f"{where}: the added token {_shown(token['content'])} has id {token['id']}, but "
+                f"the tokenizers library gives it {token_id}; they must be the same"
+            )
+    return tokenizer
