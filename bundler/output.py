@@ -22,7 +22,7 @@ def whole_file(output: Path, *, force: bool = False) -> Iterator[BinaryIO]:
     Raises BundleError when `output` exists and not `force`, is not a regular file, or when the
     file system refuses (read-only folder, full disk), also for an OSError of the block itself.
     """
-    _refuse_existing(output, force)
+    refuse_existing(output, force=force)
     partial = output.with_name(f"{output.name}.{secrets.token_hex(4)}.partial")
     try:
         # "x" follows no link that someone else laid under this name
@@ -30,7 +30,7 @@ def whole_file(output: Path, *, force: bool = False) -> Iterator[BinaryIO]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        _refuse_existing(output, force)
+        refuse_existing(output, force=force)
         partial.replace(output)
     except OSError as error:
         raise BundleError(_reason(error, output, partial)) from error
@@ -39,7 +39,8 @@ def whole_file(output: Path, *, force: bool = False) -> Iterator[BinaryIO]:
             partial.unlink()
 
 
-def _refuse_existing(output: Path, force: bool) -> None:
+def refuse_existing(output: Path, *, force: bool) -> None:
+    """Raises BundleError where `whole_file` would, for what is there already."""
     try:
         mode = output.lstat().st_mode
     except FileNotFoundError:

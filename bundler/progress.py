@@ -4,11 +4,12 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-Report = Callable[[int, int], None]
+# Called with what is done and what there is in all.
+Progress = Callable[[int, int], None]
 
 
 @contextmanager
-def progress(what: str, unit: str = "bytes") -> Iterator[Report]:
+def progress(what: str, unit: str = "bytes") -> Iterator[Progress]:
     """Gives a function to call with what is done and what there is in all.
 
     unit: "bytes", or the name of what is counted. Shows a bar with the time left, and nothing
@@ -17,18 +18,18 @@ def progress(what: str, unit: str = "bytes") -> Iterator[Report]:
     if not sys.stderr.isatty():
         yield lambda done, total: None
         return
+    from rich import progress as rich
     from rich.console import Console
     from rich.progress import (
         BarColumn,
         DownloadColumn,
         MofNCompleteColumn,
-        Progress,
         TextColumn,
         TimeRemainingColumn,
     )
 
     amount = DownloadColumn() if unit == "bytes" else MofNCompleteColumn()
     columns = (TextColumn("{task.description}"), BarColumn(), amount, TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with rich.Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(what if unit == "bytes" else f"{what} ({unit})", total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)

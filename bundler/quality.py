@@ -1,7 +1,7 @@
 """How far a converted model's logits are from those of the checkpoint that it was made from."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,20 +53,24 @@ def measure(
     with Session(model) as session:
         tokens = tokens[: session.context_length]
         logits = reference_logits(checkpoint, tokens)
-        totals = _compare(session, logits, tokens, progress)
-        return Quality(**totals, prefill_difference=_prefill_difference(session, tokens))
+        decoded = dict.fromkeys(min(n, len(tokens) - 1) for n in session.prefill_lengths)
+        totals = _compare(session, logits, tokens, decoded, progress)
+        return Quality(**totals, prefill_difference=_prefill_difference(session, tokens, decoded))
 
 
 def _compare(
     session: Session,
     reference: np.ndarray,
     tokens: Sequence[int],
+    decoded: dict[int, np.ndarray | None],
     progress: Callable[[int, int], None] | None,
 ) -> dict[str, Any]:
-    """All of Quality that decoding token by token gives."""
+    """All of Quality that decoding token by token gives; keeps the logits of some positions."""
     divergence = agreement = loss = loss_of_checkpoint = difference = 0.0
     for i, token in enumerate(tokens):
         logits = session.decode(token)
+        if i in decoded:
+            decoded[i] = logits
         p, q = log_softmax(reference[i]), log_softmax(logits)
         divergence += float(np.sum(np.exp(p) * (p - q)))
         agreement += float(p.argmax() == q.argmax())
@@ -87,18 +91,16 @@ def _compare(
     }
 
 
-def _prefill_difference(session: Session, tokens: Sequence[int]) -> float:
+def _prefill_difference(
+    session: Session, tokens: Sequence[int], decoded: Mapping[int, np.ndarray | None]
+) -> float:
     """The largest difference that it makes to the next logits to prefill instead of to decode."""
     worst = 0.0
-    for length in session.prefill_lengths:
-        head = tokens[: min(length + 1, len(tokens))]
+    for length, logits in decoded.items():
+        assert logits is not None
         session.reset()
-        session.prefill(head[:-1])
-        prefilled = session.decode(head[-1])
-        session.reset()
-        for token in head[:-1]:
-            session.decode(token)
-        worst = max(worst, float(np.abs(session.decode(head[-1]) - prefilled).max()))
+        session.prefill(tokens[:length])
+        worst = max(worst, float(np.abs(session.decode(tokens[length]) - logits).max()))
     return worst
 
 

@@ -1,10 +1,13 @@
 """Runs a model of ours with LiteRT on the CPU, token by token."""
 
+import atexit
+import gc
 import os
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
@@ -31,6 +34,18 @@ def _native_log() -> Iterator[BinaryIO]:
             os.close(stderr)
 
 
+@cache
+def _silence_at_exit() -> None:
+    """LiteRT logs once more when the process ends, after all that Python could redirect."""
+
+    def silence() -> None:
+        sys.stderr.flush()
+        with open(os.devnull, "wb") as nothing:  # noqa: PTH123
+            os.dup2(nothing.fileno(), 2)
+
+    atexit.register(silence)
+
+
 def _complaints(log: BinaryIO) -> str:
     """The lines of a log that say what went wrong, as one."""
     log.seek(0)
@@ -53,6 +68,7 @@ class Session:
         from ai_edge_litert.options import CpuOptions
 
         options = Options(cpu_options=CpuOptions(num_threads=threads or os.cpu_count() or 1))
+        _silence_at_exit()
         with _native_log() as log:
             try:
                 if isinstance(model, bytes):
@@ -71,8 +87,8 @@ class Session:
                 for name in self._inputs("decode")
                 if name.startswith("kv_cache_")
             }
-        self._buffers: dict[tuple[str, str], Any] = {}
-        self.reset()
+            self._buffers: dict[tuple[str, str], Any] = {}
+            self.reset()
 
     def __enter__(self) -> Self:
         return self
@@ -82,6 +98,7 @@ class Session:
             self._buffers.clear()
             self._caches.clear()
             del self._model
+            gc.collect()
 
     def reset(self) -> None:
         """Forgets the text."""

@@ -12,6 +12,7 @@ from .flatbuffer import Header, Packer
 from .graph import LARGEST_CONSTANT, Graph, Parameter, Weight
 from .layout import plan
 from .quantize import RECIPES, ReadRows, chunks, size_bytes
+from .smooth import Ranges, smooth
 from .trace import Signature, trace
 
 Progress = Callable[[int, int], None]
@@ -35,18 +36,23 @@ def plan_model(
     signatures: Sequence[Signature],
     read_rows: ReadRows,
     recipe: str = "none",
+    ranges: Mapping[str, Ranges] | None = None,
     tracer: str | None = None,
 ) -> Plan:
     """Records the signatures of a module and plans the file.
 
     module: on the meta device, or with values; only its structure and the values of its small
     parameters are looked at. read_rows: gives parameters by the module's names. recipe: a key of
-    RECIPES. tracer: see `trace`. Raises ConversionError for what cannot be lowered.
+    RECIPES. ranges: what linear layers were seen to take, by the names of their weights, for
+    `smooth`. tracer: see `trace`. Raises ConversionError for what cannot be lowered.
     """
     if recipe not in RECIPES:
         raise ConversionError(f"recipe {recipe!r}: needed one of {', '.join(RECIPES)}")
     parameters = parameters_of(module, read_rows)
     graphs = [trace(module, s, parameters, RECIPES[recipe], tracer) for s in signatures]
+    for graph in graphs:
+        smooth(graph, ranges or {})
+        graph.finish()
     header = Packer().model(graphs, "taskpress")
     sizes = [size_bytes(weight) for weight in header.fields]
     places, end = plan(sizes, start=len(header.data))

@@ -21,11 +21,18 @@ INT32 = np.iinfo(np.int32)
 
 @dataclass(frozen=True)
 class Weight:
-    """A parameter as the file stores it. name: the module's; shape: as in PyTorch."""
+    """A parameter as the file stores it.
+
+    name: the module's; shape: as in PyTorch; dtype: float32, float16 or int8 (one scale a row).
+    rows, columns: float32 factors by which its rows and columns are multiplied first, as bytes, so
+    that weights can be compared; empty: by 1.
+    """
 
     name: str
     shape: tuple[int, ...]
-    dtype: str  # float32, float16 or int8 (one scale a row)
+    dtype: str
+    rows: bytes = b""
+    columns: bytes = b""
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ def chunks(weight: Weight, read_rows: ReadRows) -> Iterator[tuple[int, np.ndarra
     rows = weight.shape[0]
     step = max(1, CHUNK_ELEMENTS * rows // max(1, int(np.prod(weight.shape))))
     for start in range(0, rows, step):
-        values = read_rows(weight.name, start, min(start + step, rows))
+        values = _scaled(weight, start, read_rows(weight.name, start, min(start + step, rows)))
         largest = np.maximum(values.max(axis=-1), -values.min(axis=-1))
         if not np.isfinite(largest).all():
             raise ConversionError(
@@ -50,6 +50,16 @@ def chunks(weight: Weight, read_rows: ReadRows) -> Iterator[tuple[int, np.ndarra
                 "not finite; the checkpoint is damaged"
             )
         yield start, *_stored(weight, values, largest)
+
+
+def _scaled(weight: Weight, start: int, values: np.ndarray) -> np.ndarray:
+    """Rows of a weight, from start on, with its factors."""
+    if weight.rows:
+        factors = np.frombuffer(weight.rows, np.float32)[start : start + len(values)]
+        values = values * factors[:, None]
+    if weight.columns:
+        values = values * np.frombuffer(weight.columns, np.float32)
+    return values
 
 
 def _stored(

@@ -192,11 +192,10 @@ def record(
 
 
 def finished(recorder: Recorder, outputs: Mapping[str, torch.Tensor]) -> Graph:
-    """The recorder's graph, with its outputs named and what they do not need dropped."""
+    """The recorder's graph, with its outputs named."""
     graph = recorder.graph
     for name, output in outputs.items():
         graph.outputs[name] = graph.operand(recorder.inside(output))
-    graph.finish()
     return graph
 
 

@@ -12,12 +12,13 @@ from . import architecture
 from ._checkpoint import Checkpoint, check_tensors
 from ._config import read_config
 
-# Elements of a weight that are in memory at a time while a streamed model runs: 32 MB.
-_PIECE = 1 << 23
+# Elements of a weight that are in memory at a time while a streamed model runs: 8 MB.
+_PIECE = 1 << 21
 # Parameters that a streamed model keeps: norms and biases.
 _KEPT = 1 << 16
 
 ReadRows = Callable[[str, int, int], np.ndarray]
+Observe = Callable[[str, Tensor, Tensor], None]
 
 
 def model_without_weights(checkpoint: Checkpoint) -> nn.Module:
@@ -51,11 +52,15 @@ def load_weights(model: nn.Module, read_rows: ReadRows) -> nn.Module:
     return model
 
 
-def stream_weights(model: nn.Module, read_rows: ReadRows) -> nn.Module:
+def stream_weights(
+    model: nn.Module, read_rows: ReadRows, observe: Observe | None = None
+) -> nn.Module:
     """Makes a model from `model_without_weights` run with its weights left where they are.
 
     Its linear layers and tables read their weights piece by piece each time they are called: the
     reference for a converted model, in float32, at the memory of its activations. Returns it.
+    observe: called by each streamed linear layer with its weight's name, its input and its weight's
+    largest absolute value in each column: [in_features].
     """
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     for module in model.modules():
@@ -70,7 +75,7 @@ def stream_weights(model: nn.Module, read_rows: ReadRows) -> nn.Module:
             continue
         name = names[id(weight)]
         if isinstance(module, nn.Linear):
-            module.forward = _StreamedLinear(module, name, read_rows)
+            module.forward = _StreamedLinear(module, name, read_rows, observe)
         elif isinstance(module, nn.Embedding):
             module.forward = _StreamedEmbedding(name, read_rows)
         else:
@@ -89,7 +94,10 @@ def _replace(model: nn.Module, old: nn.Parameter, new: nn.Parameter) -> None:
 class _StreamedLinear:
     """nn.Linear's forward, a band of output features at a time."""
 
-    def __init__(self, module: nn.Linear, name: str, read_rows: ReadRows) -> None:
+    def __init__(
+        self, module: nn.Linear, name: str, read_rows: ReadRows, observe: Observe | None
+    ) -> None:
+        self.observe = observe
         self.shape = tuple(module.weight.shape)
         self.bias = module.bias
         self.name = name
@@ -99,10 +107,15 @@ class _StreamedLinear:
         rows = self.shape[0]
         step = max(1, _PIECE // self.shape[1])
         y = input.new_empty((*input.shape[:-1], rows))
+        largest = torch.zeros(self.shape[1])
         for start in range(0, rows, step):
             stop = min(start + step, rows)
             weight = torch.from_numpy(self.read_rows(self.name, start, stop))
             y[..., start:stop] = F.linear(input, weight)
+            if self.observe:
+                largest = torch.maximum(largest, weight.abs().amax(0))
+        if self.observe:
+            self.observe(self.name, input, largest)
         return y if self.bias is None else y + self.bias
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -74,6 +75,8 @@ GGUF = GgufArchitecture(
 # rope_type in config.json -> its keys there, and what `llama3_frequencies` calls them.
 ROPE_SCALING: Mapping[str, Mapping[str, str]] = {
     "default": {},
+    # What llama.cpp stores of Llama 3's: a divisor for each frequency.
+    "factors": {"factors": "factors"},
     "llama3": {
         "factor": "factor",
         "low_freq_factor": "low_freq_factor",
@@ -227,4 +230,19 @@ def rope_frequencies(config: Config, head_dim: int) -> Tensor:
         )
     if rope_type == "default":
         return frequencies
+    if rope_type == "factors":
+        return _divided(frequencies, scaling["factors"])
+    if scaling["low_freq_factor"] >= scaling["high_freq_factor"]:
+        raise CheckpointError(
+            f"config.json: rope_scaling={config.rope_scaling}: low_freq_factor must be less than "
+            "high_freq_factor"
+        )
     return llama3_frequencies(frequencies, **{keys[key]: scaling[key] for key in keys})
+
+
+def _divided(frequencies: Tensor, factors: Sequence[float]) -> Tensor:
+    if len(factors) != len(frequencies):
+        raise CheckpointError(
+            f"rope_freqs.weight: {len(factors)} factors; head_dim / 2 = {len(frequencies)} needed"
+        )
+    return frequencies / torch.tensor(factors, device="cpu")

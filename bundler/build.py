@@ -1,0 +1,165 @@
+"""From a checkpoint to a model or a bundle: the whole way, as a few functions.
+
+Everything is planned and checked first: the module, its tensors, the tokenizer, the tokens and
+prefixes, the flatbuffer without its weights. Only then is the output opened, and the weights are
+streamed from the checkpoint straight into their places in it.
+
+The tokenizer comes before anything that imports torch: the memory that it frees serves torch then,
+which keeps the peak low.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..models._checkpoint import Checkpoint, open_checkpoint
+from ..tokenization import TokenizerError
+from . import metadata
+from .output import refuse_existing, whole_file
+from .progress import Progress, progress
+from .quality import Quality
+from .rebuild import has_tokenizer, sentencepiece_model
+from .settings import BundleSettings, parameters_for
+from .task import METADATA, MODEL, TOKENIZER, Written, read_task, write_task
+
+# What LiteRT's own models have; a phone picks the length that fits what is left of a prompt.
+PREFILL_LENGTHS = (8, 64, 128, 256, 512, 1024)
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to convert.
+
+    quantize: a recipe of the converter: none, fp16 or int8. prefill_lengths: tokens that each
+    prefill signature takes; None: those of PREFILL_LENGTHS that the context holds.
+    context_length: tokens that the cache holds. mask: `graph`, computed from the positions, or
+    `input`, given by the runtime. prefill_logits: prefill gives the logits of all its tokens too.
+    smoothing: for int8, look at the model's activations on a short text first, and move their
+    outliers into the weights.
+    """
+
+    quantize: str = "int8"
+    prefill_lengths: tuple[int, ...] | None = None
+    context_length: int = 1280
+    mask: str = "graph"
+    prefill_logits: bool = False
+    smoothing: bool = True
+
+    def lengths(self) -> tuple[int, ...]:
+        """The prefill lengths, chosen where they are left open."""
+        if self.prefill_lengths is not None:
+            return self.prefill_lengths
+        return tuple(n for n in PREFILL_LENGTHS if n <= self.context_length) or (1,)
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was made, out of what, and at what cost.
+
+    Sizes in bytes, times in seconds. peak_memory_bytes: of the process until the output was
+    written. quality: how far the logits are from the checkpoint's, where that was measured, on the
+    text that `quality_text` names.
+    """
+
+    checkpoint: str
+    output: str
+    options: Options
+    signatures: Sequence[str]
+    predicted_size_bytes: int
+    predicted_memory_bytes: int
+    size_bytes: int
+    peak_memory_bytes: int
+    seconds: float
+    cpu_seconds: float
+    bundle: Mapping[str, Any] = field(default_factory=dict)
+    quality_text: str | None = None
+    quality: Quality | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as plain values, for JSON."""
+        return asdict(self)
+
+
+def convert(
+    source: str | Path,
+    output: Path,
+    options: Options | None = None,
+    *,
+    force: bool = False,
+    compare: bool = False,
+) -> Report:
+    """Writes the .tflite model of a checkpoint: a folder, a .gguf file or a repository of the Hub.
+
+    compare: also measure how far its logits are from the checkpoint's. Raises CheckpointError,
+    ConversionError, TokenizerError or BundleError; then nothing is left under output.
+    """
+    started, options = time.monotonic(), options or Options()
+    refuse_existing(output, force=force)
+    with open_checkpoint(source) as checkpoint:
+        tokenizer = _own_tokenizer(checkpoint, options, compare)
+        from .conversion import Conversion
+
+        conversion = Conversion(checkpoint, output, options, tokenizer, started)
+
+        def write(report: Progress) -> None:
+            with whole_file(output, force=force) as out:
+                conversion.write(out, report)
+
+        report = conversion.run(write, conversion.plan.size_bytes)
+        return conversion.compared(report, output) if compare else report
+
+
+def build(
+    source: str | Path,
+    output: Path,
+    options: Options | None = None,
+    settings: BundleSettings | None = None,
+    *,
+    force: bool = False,
+    compare: bool = False,
+) -> Report:
+    """Writes the .task bundle of a checkpoint: model, tokenizer, tokens and prompt prefixes.
+
+    settings: what is not to be taken from the checkpoint. compare, errors: as for `convert`.
+    """
+    started, options = time.monotonic(), options or Options()
+    refuse_existing(output, force=force)
+    with open_checkpoint(source) as checkpoint:
+        tokenizer = _tokenizer(checkpoint)
+        parameters, notes = parameters_for(checkpoint, tokenizer, settings or BundleSettings())
+        encoded = metadata.encode(parameters)
+        from .conversion import Conversion
+
+        conversion = Conversion(checkpoint, output, options, tokenizer, started)
+        size = conversion.plan.size_bytes
+
+        def write(report: Progress) -> None:
+            model = Written(size, lambda out: conversion.write(out, report))
+            entries = {MODEL: model, TOKENIZER: tokenizer, METADATA: encoded}
+            write_task(output, entries, force=force)
+
+        bundle = {**asdict(parameters), "notes": notes}
+        report = conversion.run(write, size + len(tokenizer) + len(encoded), bundle)
+        return conversion.compared(report, read_task(output).read(MODEL)) if compare else report
+
+
+def _tokenizer(checkpoint: Checkpoint) -> bytes:
+    with progress("tokenizer", "%") as report:
+        return sentencepiece_model(checkpoint, lambda share: report(round(100 * share), 100))
+
+
+def _own_tokenizer(checkpoint: Checkpoint, options: Options, compare: bool) -> bytes | None:
+    """The tokenizer, where a conversion makes use of one and the checkpoint has one.
+
+    A model can be converted without: one that cannot be rebuilt is no reason to refuse it.
+    """
+    needed = compare or (options.smoothing and options.quantize == "int8")
+    if not needed or not has_tokenizer(checkpoint):
+        return None
+    try:
+        return _tokenizer(checkpoint)
+    except TokenizerError as error:
+        print(f"note: converted without a tokenizer, and so without smoothing: {error}")
+        return None

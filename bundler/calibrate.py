@@ -1,0 +1,41 @@
+"""What a model's linear layers take, seen on a short text: for the converter's `smooth`."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from ..converter.smooth import Ranges
+from ..models._checkpoint import Checkpoint
+from ..models._model import model_without_weights, stream_weights
+
+# Enough to see which channels have outliers: they are the same ones in every text.
+_TOKENS = 128
+
+
+def calibration_text() -> str:
+    """Prose, code, a list, numbers and four languages, written for this purpose."""
+    return Path(__file__).with_name("calibration.txt").read_text("utf-8")
+
+
+def ranges_of(
+    checkpoint: Checkpoint, tokens: list[int], progress: Callable[[int, int], None]
+) -> dict[str, Ranges]:
+    """Runs the checkpoint once, in float32, on the first of these tokens; by weights' names.
+
+    progress: called with the linear layers done and in all.
+    """
+    tokens = tokens[:_TOKENS]
+    ranges: dict[str, Ranges] = {}
+
+    def observe(name: str, x: Tensor, weights: Tensor) -> None:
+        ranges[name] = Ranges(x.abs().flatten(0, -2).amax(0).numpy(), weights.numpy())
+        progress(len(ranges), layers)
+
+    model = stream_weights(model_without_weights(checkpoint), checkpoint.read_rows, observe)
+    layers = sum(isinstance(module, nn.Linear) for module in model.modules())
+    positions = torch.arange(len(tokens))
+    with torch.inference_mode():
+        model(torch.tensor([tokens]), positions, model.empty_cache(len(tokens)))  # type: ignore[operator]
+    return ranges

@@ -1,0 +1,356 @@
+"""The command line: `taskpress VERB ...`.
+
+Each verb imports what it needs when it runs, so that `--help` answers at once.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..converter import ConversionError
+from ..models import CheckpointError
+from ..tokenization import TokenizerError
+from . import BundleError
+
+if TYPE_CHECKING:
+    from .build import Options, Report
+    from .settings import BundleSettings
+
+_CHECKPOINT = "a folder with config.json and *.safetensors, a .gguf file, or a Hub id"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a verb; returns the exit code: 0, or 1 for bad input (2, for bad usage, is raised)."""
+    arguments = _parser().parse_args(argv)
+    try:
+        return arguments.verb(arguments)
+    except (BundleError, CheckpointError, ConversionError, TokenizerError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        # The reader of our output, such as `head`, has seen enough.
+        sys.stderr.close()
+        return 1
+    except KeyboardInterrupt:
+        print("error: interrupted; nothing was written", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="taskpress", description="Presses a trained LLM into a bundle that a phone can run."
+    )
+    verbs = parser.add_subparsers(required=True, metavar="VERB")
+
+    build = verbs.add_parser("build", help="checkpoint to .task bundle")
+    build.add_argument("checkpoint", help=_CHECKPOINT)
+    _add_output(build, "OUT.task")
+    _add_conversion(build)
+    _add_settings(build)
+    build.set_defaults(verb=_build)
+
+    convert = verbs.add_parser("convert", help="checkpoint to .tflite model")
+    convert.add_argument("checkpoint", help=_CHECKPOINT)
+    _add_output(convert, "OUT.tflite")
+    _add_conversion(convert)
+    convert.set_defaults(verb=_convert)
+
+    tokenizer = verbs.add_parser("tokenizer", help="checkpoint to SentencePiece model")
+    tokenizer.add_argument("checkpoint", help=f"{_CHECKPOINT}, with its tokenizer")
+    _add_output(tokenizer, "tokenizer.model")
+    tokenizer.set_defaults(verb=_tokenizer)
+
+    parity = verbs.add_parser("parity", help="compare a SentencePiece model with the original")
+    parity.add_argument("checkpoint", help=f"{_CHECKPOINT}, with its tokenizer")
+    parity.add_argument("tokenizer", type=Path, help="the SentencePiece model")
+    parity.add_argument(
+        "--pairs", type=_count, default=20_000, help="random id pairs (%(default)s)"
+    )
+    parity.add_argument("--seed", type=int, default=0, help="of the pairs (%(default)s)")
+    parity.add_argument(
+        "--corpus",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="text files to compare on",
+    )
+    parity.add_argument(
+        "--threshold",
+        type=float,
+        default=0.0,
+        metavar="RATE",
+        help="exit with 1 where a mismatch rate is above it (%(default)s)",
+    )
+    _add_json(parity)
+    parity.set_defaults(verb=_parity)
+
+    bundle = verbs.add_parser("bundle", help="model and tokenizer to .task bundle")
+    bundle.add_argument("model", type=Path, metavar="MODEL.tflite")
+    bundle.add_argument("tokenizer", type=Path, metavar="TOKENIZER.model")
+    bundle.add_argument("--checkpoint", help=f"take what is not given from it: {_CHECKPOINT}")
+    _add_output(bundle, "OUT.task")
+    _add_settings(bundle)
+    bundle.set_defaults(verb=_bundle)
+
+    inspect = verbs.add_parser("inspect", help="show what a file holds")
+    inspect.add_argument("file", type=Path, help="a .task, .tflite or SentencePiece model")
+    _add_json(inspect)
+    inspect.set_defaults(verb=_inspect)
+
+    run = verbs.add_parser("run", help="ask a bundle, on this machine's CPU")
+    run.add_argument("bundle", type=Path, metavar="FILE.task")
+    run.add_argument("prompt")
+    run.add_argument("--max-tokens", type=_count, help="stop after so many tokens")
+    _add_json(run)
+    run.set_defaults(verb=_run)
+    return parser
+
+
+def _add_output(parser: argparse.ArgumentParser, name: str) -> None:
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar=name)
+    parser.add_argument("--force", action="store_true", help="replace the output if it exists")
+
+
+def _add_json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print JSON, for machines")
+
+
+def _add_conversion(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("conversion")
+    group.add_argument(
+        "--quantize",
+        choices=("none", "fp16", "int8"),
+        default="int8",
+        help="none: float32; fp16: float16 weights; int8: 8-bit weights, a scale a row, computed "
+        "with in 8 bits (%(default)s)",
+    )
+    group.add_argument(
+        "--prefill-lengths",
+        type=_lengths,
+        metavar="N,N,...",
+        help="a signature prefill_N for each (8,64,128,256,512,1024 as far as they fit)",
+    )
+    group.add_argument(
+        "--context-length",
+        type=_count,
+        default=1280,
+        metavar="N",
+        help="tokens of prompt and answer together (%(default)s)",
+    )
+    group.add_argument(
+        "--mask",
+        choices=("graph", "input"),
+        default="graph",
+        help="graph: the attention mask is computed from the positions; input: the runtime gives "
+        "it (%(default)s)",
+    )
+    group.add_argument(
+        "--prefill-logits", action="store_true", help="prefill gives the logits of all tokens too"
+    )
+    group.add_argument(
+        "--no-smoothing",
+        action="store_false",
+        dest="smoothing",
+        help="int8: do not look at the activations first (faster, and less exact)",
+    )
+    group.add_argument(
+        "--report",
+        type=Path,
+        metavar="OUT.json",
+        help="measure how far the logits are from the checkpoint's, and write all figures here",
+    )
+
+
+def _add_settings(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group(
+        "text format", "What is not given is taken from the checkpoint's files and chat template."
+    )
+    group.add_argument("--start-token", metavar="T", help="the runtime begins every chat with it")
+    group.add_argument(
+        "--stop-token", metavar="T", action="append", dest="stop_tokens", help="may be repeated"
+    )
+    for name, what in {
+        "session": "once, after the start token",
+        "user": "before and after what the user says",
+        "model": "before and after what the model says",
+        "system": "before and after a system message",
+    }.items():
+        group.add_argument(f"--{name}-prefix", metavar="TEXT", help=what)
+        if name != "session":
+            group.add_argument(f"--{name}-suffix", metavar="TEXT")
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{value}: needs 1 or more")
+    return value
+
+
+def _lengths(text: str) -> tuple[int, ...]:
+    return tuple(_count(part) for part in text.split(","))
+
+
+def _options(arguments: argparse.Namespace) -> "Options":
+    from .build import Options
+
+    return Options(
+        quantize=arguments.quantize,
+        prefill_lengths=arguments.prefill_lengths,
+        context_length=arguments.context_length,
+        mask=arguments.mask,
+        prefill_logits=arguments.prefill_logits,
+        smoothing=arguments.smoothing,
+    )
+
+
+def _settings(arguments: argparse.Namespace) -> "BundleSettings":
+    from .settings import BundleSettings
+
+    return BundleSettings(
+        start_token=arguments.start_token,
+        stop_tokens=tuple(arguments.stop_tokens) if arguments.stop_tokens else None,
+        session_prefix=arguments.session_prefix,
+        user_prefix=arguments.user_prefix,
+        user_suffix=arguments.user_suffix,
+        model_prefix=arguments.model_prefix,
+        model_suffix=arguments.model_suffix,
+        system_prefix=arguments.system_prefix,
+        system_suffix=arguments.system_suffix,
+    )
+
+
+def _build(arguments: argparse.Namespace) -> int:
+    from .build import build
+
+    report = build(
+        arguments.checkpoint,
+        arguments.output,
+        _options(arguments),
+        _settings(arguments),
+        force=arguments.force,
+        compare=arguments.report is not None,
+    )
+    for note in report.bundle["notes"]:
+        print(f"note: {note}")
+    return _write_report(report, arguments)
+
+
+def _convert(arguments: argparse.Namespace) -> int:
+    from .build import convert
+
+    report = convert(
+        arguments.checkpoint,
+        arguments.output,
+        _options(arguments),
+        force=arguments.force,
+        compare=arguments.report is not None,
+    )
+    return _write_report(report, arguments)
+
+
+def _write_report(report: "Report", arguments: argparse.Namespace) -> int:
+    from .output import whole_file
+
+    if arguments.report is not None:
+        with whole_file(arguments.report, force=True) as out:
+            out.write((_json(report.to_dict()) + "\n").encode())
+    return 0
+
+
+def _tokenizer(arguments: argparse.Namespace) -> int:
+    from ..models._checkpoint import open_checkpoint
+    from .output import whole_file
+    from .progress import progress
+    from .rebuild import sentencepiece_model
+
+    with open_checkpoint(arguments.checkpoint) as checkpoint, progress("tokenizer", "%") as report:
+        model = sentencepiece_model(checkpoint, lambda share: report(round(100 * share), 100))
+    with whole_file(arguments.output, force=arguments.force) as out:
+        out.write(model)
+    print(f"{arguments.output}: {len(model) / 1e6:.1f} MB")
+    return 0
+
+
+def _parity(arguments: argparse.Namespace) -> int:
+    from ..models._checkpoint import open_checkpoint
+    from ..tokenization.parity import compare
+    from .rebuild import document
+
+    with open_checkpoint(arguments.checkpoint) as checkpoint:
+        original = document(checkpoint)
+    report = compare(
+        original,
+        _read(arguments.tokenizer),
+        pairs=arguments.pairs,
+        seed=arguments.seed,
+        corpora=arguments.corpus,
+    )
+    print(report.to_json() if arguments.json else report.table())
+    return int(report.worst_rate > arguments.threshold)
+
+
+def _bundle(arguments: argparse.Namespace) -> int:
+    from ..models._checkpoint import open_checkpoint
+    from ..tokenization.sentencepiece_model import check
+    from . import metadata
+    from .settings import parameters_for
+    from .task import METADATA, MODEL, TOKENIZER, write_task
+
+    tokenizer = _read(arguments.tokenizer)
+    check(tokenizer, str(arguments.tokenizer))
+    settings = _settings(arguments)
+    if arguments.checkpoint is None:
+        parameters, notes = parameters_for(None, tokenizer, settings)
+    else:
+        with open_checkpoint(arguments.checkpoint) as checkpoint:
+            parameters, notes = parameters_for(checkpoint, tokenizer, settings)
+    entries = {
+        MODEL: arguments.model,
+        TOKENIZER: tokenizer,
+        METADATA: metadata.encode(parameters),
+    }
+    write_task(arguments.output, entries, force=arguments.force)
+    for note in notes:
+        print(f"note: {note}")
+    print(f"{arguments.output}: {arguments.output.stat().st_size / 1e6:.1f} MB")
+    return 0
+
+
+def _inspect(arguments: argparse.Namespace) -> int:
+    from .summary import summarize
+
+    summary = summarize(arguments.file)
+    print(_json(summary.to_dict()) if arguments.json else summary.table())
+    return 0
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from dataclasses import asdict
+
+    from .run import run
+
+    def tell(text: str) -> None:
+        print(text, end="", flush=True)
+
+    if arguments.json:
+        print(_json(asdict(run(arguments.bundle, arguments.prompt, arguments.max_tokens))))
+    else:
+        run(arguments.bundle, arguments.prompt, arguments.max_tokens, tell)
+        print()
+    return 0
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise BundleError(f"{path}: {error.strerror}") from error
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False, default=str)

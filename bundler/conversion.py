@@ -1,0 +1,133 @@
+"""One conversion: planned as a whole, then run. Imports torch."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from sentencepiece import SentencePieceProcessor
+
+from ..converter.convert import Plan, plan_model, write_model
+from ..converter.signatures import decoder_signatures
+from ..models import CheckpointError
+from ..models._checkpoint import Checkpoint
+from ..models._model import model_without_weights
+from . import BundleError
+from .build import Options, Report
+from .calibrate import calibration_text, ranges_of
+from .memory import memory_bytes, peak_memory_bytes
+from .progress import Progress, progress
+from .quality import measure, sample_text
+
+# What streaming a weight adds to the memory of the plan: its piece as read, as float32, scaled and
+# stored, and the file buffers.
+_STREAMING_BYTES = 16 << 20
+
+
+class Conversion:
+    """One conversion: planned and checked when it is made, then run once."""
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        output: Path,
+        options: Options,
+        tokenizer: bytes | None,
+        started: float,
+    ) -> None:
+        self.started = started
+        self.checkpoint = checkpoint
+        self.output = output
+        self.options = options
+        self.tokenizer = load_tokenizer(tokenizer)
+        self.plan = _plan(checkpoint, options, self.tokenizer)
+
+    def write(self, out: BinaryIO, report: Progress) -> None:
+        """Streams the model to a file, from its present position on."""
+        write_model(self.plan, self.checkpoint.read_rows, out, report)
+
+    def run(
+        self,
+        write: Callable[[Progress], None],
+        size_bytes: int,
+        bundle: Mapping[str, Any] | None = None,
+    ) -> Report:
+        """Says what it will take, writes the output, and reports what it took."""
+        memory = max(peak_memory_bytes(), memory_bytes() + _STREAMING_BYTES)
+        print(
+            f"{self.output}: about {size_bytes / 1e6:.1f} MB, with {memory / 1e6:.0f} MB of memory"
+        )
+        with progress(f"writing {self.output.name}") as report_progress:
+            write(report_progress)
+        report = Report(
+            checkpoint=str(self.checkpoint.path),
+            output=str(self.output),
+            options=self.options,
+            signatures=[graph.name for graph in self.plan.graphs],
+            predicted_size_bytes=size_bytes,
+            predicted_memory_bytes=memory,
+            size_bytes=self.output.stat().st_size,
+            peak_memory_bytes=peak_memory_bytes(),
+            seconds=time.monotonic() - self.started,
+            cpu_seconds=time.process_time(),
+            bundle=bundle or {},
+        )
+        print(
+            f"{self.output}: {report.size_bytes / 1e6:.1f} MB, with "
+            f"{report.peak_memory_bytes / 1e6:.0f} MB of memory, in {report.seconds:.1f} s"
+        )
+        return report
+
+    def compared(self, report: Report, model: Path | bytes) -> Report:
+        """The report with the distance of the logits from the checkpoint's."""
+        if self.tokenizer is not None:
+            text, tokens = "bundler/sample.txt", self.tokenizer.Encode(sample_text())
+        else:
+            vocabulary = int(self.checkpoint.config["vocab_size"])
+            text = "random ids, as there is no tokenizer"
+            tokens = np.random.default_rng(0).integers(vocabulary, size=420).tolist()
+        with progress("comparing logits", "tokens") as report_progress:
+            quality = measure(self.checkpoint, model, tokens, report_progress)
+        print(
+            f"{self.output}: over {quality.tokens} tokens, KL {quality.kl_divergence:.5f} to the "
+            f"checkpoint in float32, first choice the same at {quality.top1_agreement:.1%}"
+        )
+        return replace(report, quality_text=text, quality=quality)
+
+
+def load_tokenizer(model: bytes | None) -> SentencePieceProcessor | None:
+    """The tokenizer of these bytes, if there are any."""
+    if model is None:
+        return None
+    processor = SentencePieceProcessor()
+    processor.LoadFromSerializedProto(model)
+    return processor
+
+
+def _plan(
+    checkpoint: Checkpoint, options: Options, tokenizer: SentencePieceProcessor | None
+) -> Plan:
+    longest = checkpoint.config.get("max_position_embeddings")
+    if isinstance(longest, int) and options.context_length > longest:
+        raise CheckpointError(
+            f"config.json: max_position_embeddings={longest}; a context length of "
+            f"{options.context_length} is more than the model was trained for"
+        )
+    if options.mask not in ("graph", "input"):
+        raise BundleError(f"mask {options.mask!r}: needed `graph` or `input`")
+    model: Any = model_without_weights(checkpoint)
+    signatures = decoder_signatures(
+        model,
+        options.lengths(),
+        options.context_length,
+        mask_input=options.mask == "input",
+        prefill_logits=options.prefill_logits,
+    )
+    ranges = {}
+    if options.quantize == "int8" and options.smoothing and tokenizer is not None:
+        with progress("looking at activations", "layers") as report_progress:
+            tokens = tokenizer.Encode(calibration_text())
+            ranges = ranges_of(checkpoint, tokens, report_progress)
+    return plan_model(model, signatures, checkpoint.read_rows, options.quantize, ranges)

@@ -1,0 +1,30 @@
+"""How much memory this process has."""
+
+import resource
+import sys
+from pathlib import Path
+
+
+def peak_memory_bytes() -> int:
+    """The most memory that this process has had resident, as far as the system says."""
+    try:
+        # Linux; ru_maxrss would count what the process that started this one had as well.
+        return _proc_status()["VmHWM"]
+    except OSError:
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak if sys.platform == "darwin" else peak * 1024
+
+
+def memory_bytes() -> int:
+    """What this process has resident now, where the system says so (Linux), else its peak."""
+    try:
+        return _proc_status()["VmRSS"]
+    except OSError:
+        return peak_memory_bytes()
+
+
+def _proc_status() -> dict[str, int]:
+    """The sizes in /proc/self/status, in bytes."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    fields = [line.split() for line in lines if line.endswith(" kB")]
+    return {name.rstrip(":"): int(kilobytes) * 1024 for name, kilobytes, _ in fields}

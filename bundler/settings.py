@@ -1,0 +1,82 @@
+"""A bundle's tokens and prompt prefixes: what the user says, and for the rest the checkpoint."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from ..models._checkpoint import Checkpoint
+from ..tokenization.tokenizer_json import FILE_NAME
+from . import BundleError
+from .metadata import BundleParameters
+from .rebuild import document
+from .special_tokens import SpecialTokens, read_folder, read_gguf
+from .templates import read_template
+from .tokenizer import check_tokens
+
+
+@dataclass(frozen=True)
+class BundleSettings:
+    """What the user says about the text format; None leaves it to the checkpoint.
+
+    The fields are those of `BundleParameters`.
+    """
+
+    start_token: str | None = None
+    stop_tokens: tuple[str, ...] | None = None
+    session_prefix: str | None = None
+    user_prefix: str | None = None
+    user_suffix: str | None = None
+    model_prefix: str | None = None
+    model_suffix: str | None = None
+    system_prefix: str | None = None
+    system_suffix: str | None = None
+
+    def given(self) -> dict[str, Any]:
+        """The fields that are not None, by name."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: value for name, value in values.items() if value is not None}
+
+
+def parameters_for(
+    checkpoint: Checkpoint | None, tokenizer: bytes, settings: BundleSettings
+) -> tuple[BundleParameters, tuple[str, ...]]:
+    """What goes into METADATA, and notes on what differs from the checkpoint's chat template.
+
+    tokenizer: the SentencePiece model of the bundle, of which start and stop tokens must be
+    pieces. Raises BundleError for those that are not, for a template that cannot be expressed,
+    and where neither the user nor the checkpoint says what is needed.
+    """
+    given = settings.given()
+    parameters, notes = BundleParameters(start_token="", stop_tokens=()), ()
+    if checkpoint is not None:
+        parameters, notes = _of_checkpoint(_special_tokens(checkpoint), given)
+    parameters = replace(parameters, **given)
+    check_tokens(tokenizer, parameters.start_token, parameters.stop_tokens, "the tokenizer")
+    return parameters, notes
+
+
+def _of_checkpoint(
+    special: SpecialTokens, given: Mapping[str, Any]
+) -> tuple[BundleParameters, tuple[str, ...]]:
+    """What the checkpoint says, as far as it is not given."""
+    texts = [field.name for field in fields(BundleParameters) if field.name.endswith("fix")]
+    if special.chat_template is None or any(name in given for name in texts):
+        # A prefix of the user's replaces the template: mixing the two would match neither.
+        start = given.get("start_token") or special.named.get("bos_token", "")
+        return BundleParameters(start_token=start, stop_tokens=special.stops), ()
+    chat = read_template(
+        special.chat_template, special.named, special.added, given.get("start_token")
+    )
+    stops = tuple(dict.fromkeys([*special.stops, *chat.stops]))
+    return chat.parameters(stops), chat.notes
+
+
+def _special_tokens(checkpoint: Checkpoint) -> SpecialTokens:
+    if checkpoint.folder is None:
+        return read_gguf(checkpoint.metadata, checkpoint.path.name, document(checkpoint))
+    if not (checkpoint.folder / FILE_NAME).exists():
+        raise BundleError(
+            f"{checkpoint.path.name}: no {FILE_NAME}, which tells the special tokens; give the "
+            "start and stop tokens to `taskpress bundle`"
+        )
+    return read_folder(checkpoint.folder, checkpoint.generation_config, document(checkpoint))
