@@ -102,7 +102,7 @@ def _decoded(raw: bytes) -> str | None:
 
 
 def _never_joined(rules: PreTokenizer) -> set[CharacterClass]:
-    """The classes whose characters no space in front belongs to, nor cuts a run of spaces."""
+    """The classes of characters that take no space in front and do not cut a run of spaces."""
     numbers = {CharacterClass.NUMBER} if rules.lone_numbers else set[CharacterClass]()
     return {CharacterClass.SPACE} | numbers
 
@@ -188,8 +188,8 @@ def _rejoining_glue(
 
     Its first token alone could as well begin a letter, and would be taken for one by the glue of
     the next stage. Joined from the right: the last tokens of a character are no beginning.
-    Numbers are joined before a space in front can merge with their first byte, where that harms no
-    other characters.
+    Numbers are joined before a space in front can merge with their first byte, unless that would
+    keep the space from more characters that take it.
     """
     classes = _never_joined(rules)
     early = _number_beginnings(rules)

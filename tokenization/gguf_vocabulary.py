@@ -6,8 +6,9 @@ from typing import Any
 from . import TokenizerError
 from .tokenizer_json import SpecialIds, validate
 
-# token types, gguf-py constants.TokenType
-NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = 1, 2, 3, 4, 5, 6
+# token types; source: gguf-py, constants.TokenType
+TYPES = range(1, 7)
+CONTROL, USER_DEFINED = 3, 4
 
 GPT2: dict[str, Any] = {
     "type": "ByteLevel",
@@ -121,8 +122,7 @@ def _texts(metadata: Mapping[str, Any], key: str, where: str) -> list[str]:
 def _token_types(metadata: Mapping[str, Any], count: int, where: str) -> list[int]:
     key = "tokenizer.ggml.token_type"
     types = metadata.get(key)
-    known = range(NORMAL, BYTE + 1)
-    if not isinstance(types, list) or not all(kind in known for kind in types):
+    if not isinstance(types, list) or not all(kind in TYPES for kind in types):
         raise TokenizerError(f"{where}: {key} is not a list of types 1 to 6; one a token is needed")
     if len(types) != count:
         raise TokenizerError(

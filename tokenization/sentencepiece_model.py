@@ -54,6 +54,7 @@ from .tokenizer_json import FILE_NAME, SpecialIds, Vocabulary, original, vocabul
 proto: Any = sentencepiece_model_pb2  # generated at import, unknown to type checkers
 NO_ID = -1  # SentencePiece's word for a token that the model does not have
 STAGE_SIZE = 2**20  # merges that a stage can hold; float32 scores are exact for 16 such stages
+MAX_RANK = STAGE_SIZE - 1
 PIECE_TYPES = {
     Role.TOKEN: proto.ModelProto.SentencePiece.NORMAL,
     Role.GLUE: proto.ModelProto.SentencePiece.UNUSED,
@@ -79,7 +80,7 @@ def build(
     tell(0.0)
     rules = recognise(document, where)
     words = vocabulary(document, where)
-    _check_added_tokens(words, where)
+    _check_fits(words, where)
     plan = compile_plan(words, rules, original(document, where))
     tell(0.4)
     model = serialize(plan, specials or SpecialIds())
@@ -87,8 +88,12 @@ def build(
     return model
 
 
-def _check_added_tokens(words: Vocabulary, where: str) -> None:
-    """Refuses what SentencePiece would not keep: null in a piece, letters that decode to bytes."""
+def _check_fits(words: Vocabulary, where: str) -> None:
+    """Refuses what the model cannot hold: ranks past a stage, null, letters of bytes."""
+    if max(words.ranks.values(), default=0) >= MAX_RANK:
+        raise TokenizerError(
+            f"{where}: model.merges has more than {MAX_RANK} merges; no more can be rebuilt"
+        )
     for token in words.added.values():
         kept_out = [c for c in token.content if c == "\0" or ord(c) in LETTERS_OF_BYTES]
         if kept_out:
@@ -102,7 +107,6 @@ def serialize(plan: Plan, specials: SpecialIds) -> bytes:
     """The ModelProto of a plan. Source: sentencepiece, sentencepiece_model.proto."""
     model = proto.ModelProto()
     for piece in plan.pieces:
-        assert piece.rank < STAGE_SIZE - 1, "a stage overflows into the next"
         score = -float(piece.stage * STAGE_SIZE + piece.rank + 1)
         model.pieces.add(piece=piece.text, score=score, type=PIECE_TYPES[piece.role])
     _describe(model.trainer_spec, plan, specials)

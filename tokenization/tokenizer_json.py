@@ -212,11 +212,6 @@ def to_bytes(token: str) -> bytes | None:
         return None
 
 
-def from_bytes(raw: bytes) -> str:
-    """The byte-level token that stands for these bytes."""
-    return "".join(BYTE_LETTERS[byte] for byte in raw)
-
-
 def vocabulary(document: dict[str, Any], where: str = FILE_NAME) -> Vocabulary:
     """The vocabulary of a validated byte-level document, in bytes.
 

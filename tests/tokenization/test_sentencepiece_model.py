@@ -142,6 +142,14 @@ def test_what_cannot_be_rebuilt_is_refused(changes: dict[str, Any], message: str
     assert "\n" not in str(caught.value)
 
 
+def test_more_merges_than_scores_can_tell_apart_are_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sentencepiece_model, "MAX_RANK", 0)
+    with pytest.raises(TokenizerError, match=r"^here: model.merges has more than 0 merges"):
+        sentencepiece_model.build(small(), where="here")
+
+
 def other_model(*kinds: int) -> bytes:
     model = sentencepiece_model_pb2.ModelProto()
     for position, kind in enumerate(kinds):
