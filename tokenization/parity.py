@@ -79,6 +79,7 @@ class Report:
     pairs: PairResult
     corpora: tuple[CorpusResult, ...]
 
+    @property
     def worst_rate(self) -> float:
         """The largest of all rates, 0.0 to 1.0: what a threshold is compared with."""
         rates = [_rate(self.pairs.strict, self.pairs.pairs)]
@@ -89,7 +90,7 @@ class Report:
 
     def to_json(self) -> str:
         """The report as a JSON object, with the rates beside the counts."""
-        document: dict[str, Any] = asdict(self) | {"worst_rate": self.worst_rate()}
+        document: dict[str, Any] = asdict(self) | {"worst_rate": self.worst_rate}
         document["pairs"] |= {
             "strict_rate": _rate(self.pairs.strict, self.pairs.pairs),
             "loose_rate": _rate(self.pairs.loose, self.pairs.pairs),

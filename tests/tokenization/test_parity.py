@@ -34,7 +34,7 @@ def test_an_exact_model_has_no_mismatch(starcoder_like: Any, text: Path) -> None
     assert corpus.tokens_wrong == corpus.blocks_wrong == corpus.round_trips_broken == 0
     assert corpus.size_bytes == text.stat().st_size
     assert corpus.blocks > 1
-    assert report.worst_rate() == 0.0
+    assert report.worst_rate == 0.0
 
 
 def test_mismatches_are_counted_and_shown(starcoder_like: Any, tmp_path: Path) -> None:
@@ -45,7 +45,7 @@ def test_mismatches_are_counted_and_shown(starcoder_like: Any, tmp_path: Path) -
     (corpus,) = report.corpora
     assert corpus.blocks_wrong == corpus.blocks == 1
     assert corpus.tokens_wrong == 1
-    assert report.worst_rate() == corpus.tokens_wrong / corpus.tokens
+    assert report.worst_rate == corpus.tokens_wrong / corpus.tokens
     (mismatch,) = corpus.first
     assert mismatch.expected != mismatch.got
     assert starcoder_like.original.id_to_token(1100) in mismatch.expected
@@ -55,10 +55,10 @@ def test_mismatches_are_counted_and_shown(starcoder_like: Any, tmp_path: Path) -
 
 def test_pairs_are_strict_and_loose_as_the_peer_counts_them(starcoder_like: Any) -> None:
     exact = compare(starcoder_like.document, starcoder_like.model, pairs=0)
-    assert exact.worst_rate() == 0.0
+    assert exact.worst_rate == 0.0
     report = compare(starcoder_like.document, wrong_model(starcoder_like), pairs=20_000)
     assert 0 < report.pairs.loose <= report.pairs.strict < 20_000
-    assert report.worst_rate() == report.pairs.strict / 20_000
+    assert report.worst_rate == report.pairs.strict / 20_000
     assert len(report.pairs.first) == min(parity.SHOWN, report.pairs.strict)
 
 
@@ -137,6 +137,6 @@ def test_smollm2_on_the_standard_library(smollm2: Any) -> None:
     library = Path(sysconfig.get_paths()["stdlib"])
     corpora = [p for p in sorted(library.rglob("*.py")) if "site-packages" not in p.parts]
     report = compare(smollm2.document, smollm2.model, pairs=20_000, corpora=corpora)
-    assert report.worst_rate() == 0.0, report.table()
+    assert report.worst_rate == 0.0, report.table()
     assert sum(corpus.tokens for corpus in report.corpora) > 5_000_000
     assert sentencepiece_model.check(smollm2.model, "smollm2") > 0
