@@ -3,16 +3,14 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import gguf
 import numpy as np
-import pytest
-import torch
 from taskpress.models import architecture
 from taskpress.models._checkpoint import check_tensors, open_checkpoint
 from taskpress.models._config import read_config
 from taskpress.models._gguf import GgufFile
-from transformers import AutoModelForCausalLM
 
 
 def test_smollm2_as_the_gguf_package_reads_it(smollm2_gguf: Path) -> None:
@@ -44,13 +42,8 @@ def test_opening_smollm2_takes_little_memory(smollm2_gguf: Path) -> None:
     assert 1_000 < kilobytes < 40_000, f"{kilobytes} KB; 12 MB were measured, GGUFReader takes 160"
 
 
-def test_smollm2_as_transformers_loads_it(
-    smollm2_gguf: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    other = AutoModelForCausalLM.from_pretrained(
-        smollm2_gguf.parent, gguf_file=smollm2_gguf.name, dtype=torch.float32
-    )
+def test_smollm2_as_transformers_loads_it(smollm2_gguf: Path, smollm2_transformers: Any) -> None:
+    other = smollm2_transformers
     state = other.state_dict()
     with open_checkpoint(smollm2_gguf) as checkpoint:
         assert checkpoint.config["tie_word_embeddings"] is True
