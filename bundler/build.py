@@ -20,7 +20,7 @@ from . import metadata
 from .output import refuse_existing, whole_file
 from .progress import Progress, progress
 from .quality import Quality
-from .rebuild import has_tokenizer, sentencepiece_model
+from .rebuild import Encode, encoder, encoder_of, has_tokenizer, sentencepiece_model
 from .settings import BundleSettings, parameters_for
 from .task import METADATA, MODEL, TOKENIZER, Written, read_task, write_task
 
@@ -98,10 +98,10 @@ def convert(
     started, options = time.monotonic(), options or Options()
     refuse_existing(output, force=force)
     with open_checkpoint(source) as checkpoint:
-        tokenizer = _own_tokenizer(checkpoint, options, compare)
+        encode = _encoder(checkpoint, options, compare)
         from .conversion import Conversion
 
-        conversion = Conversion(checkpoint, output, options, tokenizer, started)
+        conversion = Conversion(checkpoint, output, options, encode, started)
 
         def write(report: Progress) -> None:
             with whole_file(output, force=force) as out:
@@ -132,7 +132,7 @@ def build(
         encoded = metadata.encode(parameters)
         from .conversion import Conversion
 
-        conversion = Conversion(checkpoint, output, options, tokenizer, started)
+        conversion = Conversion(checkpoint, output, options, encoder_of(tokenizer), started)
         size = conversion.plan.size_bytes
 
         def write(report: Progress) -> None:
@@ -150,16 +150,16 @@ def _tokenizer(checkpoint: Checkpoint) -> bytes:
         return sentencepiece_model(checkpoint, lambda share: report(round(100 * share), 100))
 
 
-def _own_tokenizer(checkpoint: Checkpoint, options: Options, compare: bool) -> bytes | None:
+def _encoder(checkpoint: Checkpoint, options: Options, compare: bool) -> Encode | None:
     """The tokenizer, where a conversion makes use of one and the checkpoint has one.
 
-    A model can be converted without: one that cannot be rebuilt is no reason to refuse it.
+    A model can be converted without: one that cannot be read is no reason to refuse it.
     """
     needed = compare or (options.smoothing and options.quantize == "int8")
     if not needed or not has_tokenizer(checkpoint):
         return None
     try:
-        return _tokenizer(checkpoint)
+        return encoder(checkpoint)
     except TokenizerError as error:
         print(f"note: converted without a tokenizer, and so without smoothing: {error}")
         return None

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-from sentencepiece import SentencePieceProcessor
 
 from ..converter.convert import Plan, plan_model, write_model
 from ..converter.signatures import decoder_signatures
@@ -20,6 +19,7 @@ from .calibrate import calibration_text, ranges_of
 from .memory import memory_bytes, peak_memory_bytes
 from .progress import Progress, progress
 from .quality import measure, sample_text
+from .rebuild import Encode
 
 # What streaming a weight adds to the memory of the plan: its piece as read, as float32, scaled and
 # stored, and the file buffers.
@@ -34,15 +34,15 @@ class Conversion:
         checkpoint: Checkpoint,
         output: Path,
         options: Options,
-        tokenizer: bytes | None,
+        encode: Encode | None,
         started: float,
     ) -> None:
         self.started = started
         self.checkpoint = checkpoint
         self.output = output
         self.options = options
-        self.tokenizer = load_tokenizer(tokenizer)
-        self.plan = _plan(checkpoint, options, self.tokenizer)
+        self.encode = encode
+        self.plan = _plan(checkpoint, options, encode)
 
     def write(self, out: BinaryIO, report: Progress) -> None:
         """Streams the model to a file, from its present position on."""
@@ -82,8 +82,8 @@ class Conversion:
 
     def compared(self, report: Report, model: Path | bytes) -> Report:
         """The report with the distance of the logits from the checkpoint's."""
-        if self.tokenizer is not None:
-            text, tokens = "bundler/sample.txt", self.tokenizer.Encode(sample_text())
+        if self.encode is not None:
+            text, tokens = "bundler/sample.txt", self.encode(sample_text())
         else:
             vocabulary = int(self.checkpoint.config["vocab_size"])
             text = "random ids, as there is no tokenizer"
@@ -97,18 +97,7 @@ class Conversion:
         return replace(report, quality_text=text, quality=quality)
 
 
-def load_tokenizer(model: bytes | None) -> SentencePieceProcessor | None:
-    """The tokenizer of these bytes, if there are any."""
-    if model is None:
-        return None
-    processor = SentencePieceProcessor()
-    processor.LoadFromSerializedProto(model)
-    return processor
-
-
-def _plan(
-    checkpoint: Checkpoint, options: Options, tokenizer: SentencePieceProcessor | None
-) -> Plan:
+def _plan(checkpoint: Checkpoint, options: Options, encode: Encode | None) -> Plan:
     longest = checkpoint.config.get("max_position_embeddings")
     if isinstance(longest, int) and options.context_length > longest:
         raise CheckpointError(
@@ -126,8 +115,8 @@ def _plan(
         prefill_logits=options.prefill_logits,
     )
     ranges = {}
-    if options.quantize == "int8" and options.smoothing and tokenizer is not None:
+    if options.quantize == "int8" and options.smoothing and encode is not None:
         with progress("looking at activations", "layers") as report_progress:
-            tokens = tokenizer.Encode(calibration_text())
+            tokens = encode(calibration_text())
             ranges = ranges_of(checkpoint, tokens, report_progress)
     return plan_model(model, signatures, checkpoint.read_rows, options.quantize, ranges)

@@ -3,11 +3,15 @@
 from collections.abc import Callable
 from typing import Any
 
+from sentencepiece import SentencePieceProcessor
+
 from ..models._checkpoint import Checkpoint
 from ..tokenization import TokenizerError
-from ..tokenization.gguf_vocabulary import tokenizer_json
+from ..tokenization.gguf_vocabulary import special_ids, tokenizer_json
 from ..tokenization.sentencepiece_model import build, check
-from ..tokenization.tokenizer_json import FILE_NAME, read
+from ..tokenization.tokenizer_json import FILE_NAME, SpecialIds, original, read
+
+Encode = Callable[[str], list[int]]
 
 OWN = "tokenizer.model"
 
@@ -45,4 +49,33 @@ def sentencepiece_model(
         model = own.read_bytes()
         check(model, OWN)
         return model
-    return build(document(checkpoint), progress)
+    return build(document(checkpoint), progress, specials=_special_ids(checkpoint))
+
+
+def encoder(checkpoint: Checkpoint) -> Encode:
+    """Text to ids, by the checkpoint's own tokenizer. Raises TokenizerError where it has none."""
+    if checkpoint.folder is not None and not (checkpoint.folder / FILE_NAME).exists():
+        return encoder_of(sentencepiece_model(checkpoint))
+    tokenizer = original(document(checkpoint), checkpoint.path.name)
+    return lambda text: tokenizer.encode(text, add_special_tokens=False).ids
+
+
+def encoder_of(model: bytes) -> Encode:
+    """Text to ids, by a SentencePiece model."""
+    processor = SentencePieceProcessor()
+    processor.LoadFromSerializedProto(model)
+    return processor.Encode
+
+
+def _special_ids(checkpoint: Checkpoint) -> SpecialIds:
+    """The ids that begin, end and pad a text, as the checkpoint's own files name them."""
+    if checkpoint.folder is None:
+        return special_ids(checkpoint.metadata, checkpoint.path.name)
+    named: dict[str, int | None] = {}
+    for name in ("bos", "eos", "pad"):
+        key = f"{name}_token_id"
+        value = checkpoint.generation_config.get(key, checkpoint.config.get(key))
+        # Several end an answer: the first is the one that ends a text.
+        first = value[0] if isinstance(value, list) and value else value
+        named[name] = first if type(first) is int and first >= 0 else None
+    return SpecialIds(**named)

@@ -22,6 +22,7 @@ _OFF = (None, False)  # 0, too
 _HARMLESS: dict[str, tuple[Any, ...] | None] = {
     # where it comes from, and which software wrote it
     "_commit_hash": _ANY,
+    "_model_name_or_path": _ANY,
     "_name_or_path": _ANY,
     "architectures": _ANY,
     "is_llama_config": _ANY,
