@@ -10,14 +10,13 @@ from torch import Tensor, nn
 
 from . import CheckpointError
 from ._gguf_mapping import GgufArchitecture, GgufTensor
-from .layers.attention import Attention, causal_mask
+from .layers.attention import Attention, Step, causal_mask
 from .layers.feed_forward import GatedFeedForward
-from .layers.kv_cache import KeyValue, Window, empty, window
+from .layers.kv_cache import KeyValue, empty, window
 from .layers.linear import Embedding, Linear
 from .layers.normalization import RMSNorm
 from .layers.rotary import (
     RotaryEmbedding,
-    Rotation,
     inverse_frequencies,
     llama3_frequencies,
 )
@@ -130,11 +129,9 @@ class Layer(nn.Module):
             activation=F.silu,
         )
 
-    def forward(
-        self, x: Tensor, rotation: Rotation, cache: KeyValue, window: Window, mask: Tensor
-    ) -> tuple[Tensor, KeyValue]:
+    def forward(self, x: Tensor, step: Step, cache: KeyValue) -> tuple[Tensor, KeyValue]:
         """x: [1, time, hidden_size]; returns the same shape, and the layer's cache."""
-        y, cache = self.self_attn(self.input_layernorm(x), rotation, cache, window, mask)
+        y, cache = self.self_attn(self.input_layernorm(x), step, cache)
         x = x + y
         return x + self.mlp(self.post_attention_layernorm(x)), cache
 
@@ -162,12 +159,11 @@ class Decoder(nn.Module):
         context_length = cache[0][0].shape[2]
         if mask is None:
             mask = causal_mask(positions, context_length)
-        rotation = self.rotary(positions)
-        slots = window(positions, context_length)
+        step = Step(window(positions, context_length), mask, self.rotary(positions))
         x = self.embed_tokens(tokens)
         written = []
         for layer, layer_cache in zip(self.layers, cache, strict=True):
-            x, updated = layer(x, rotation, KeyValue(*layer_cache), slots, mask)
+            x, updated = layer(x, step, KeyValue(*layer_cache))
             written.append(updated)
         return self.norm(x), written
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 
 class Rotation(NamedTuple):
-    """The cosine and sine of each position's angles: two [time, 1, head_dim / 2], float32."""
+    """The cosine and sine of each position's angles: two [time, 1, rotated dims / 2], float32."""
 
     cos: Tensor
     sin: Tensor
@@ -71,10 +71,14 @@ class RotaryEmbedding(nn.Module):
 def rotate(x: Tensor, rotation: Rotation) -> Tensor:
     """Turns each head by its position, pairing dimension i with i + head_dim / 2.
 
-    x: [batch, time, heads, head_dim]; returns the same shape.
+    x: [batch, time, heads, head_dim]; returns the same shape. Where the rotation has fewer angles
+    than head_dim / 2, the last dimensions of each head are left alone (partial rotary).
     Source: Su et al. 2021, eq. 34; the pairing is that of the Hub's checkpoints.
     """
     cos, sin = rotation
-    half = x.shape[-1] // 2
-    first, second = x[..., :half], x[..., half:]
-    return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1)
+    half = cos.shape[-1]
+    first, second = x[..., :half], x[..., half : 2 * half]
+    turned = [first * cos - second * sin, second * cos + first * sin]
+    if 2 * half < x.shape[-1]:
+        turned.append(x[..., 2 * half :])
+    return torch.cat(turned, dim=-1)
