@@ -11,7 +11,7 @@ from . import ConversionError
 from .flatbuffer import Header, Packer
 from .graph import LARGEST_CONSTANT, Graph, Parameter, Weight
 from .layout import plan
-from .quantize import RECIPES, ReadRows, chunks, size_bytes
+from .quantize import RECIPES, ReadRows, chunks, refuse_not_finite, size_bytes
 from .smooth import Ranges, smooth
 from .trace import Signature, trace
 
@@ -85,13 +85,17 @@ def write_model(
 
 
 def parameters_of(module: nn.Module, read_rows: ReadRows) -> dict[int, Parameter]:
-    """The parameters by id(); a tied one once, by its first name. Values of small ones are read."""
+    """The parameters by id(); a tied one once, by its first name. Values of small ones are read.
+
+    Raises ConversionError where such a value is not finite.
+    """
     parts = dict(_parts(module, "", None))
     found = {}
     for name, parameter in module.named_parameters():
         value = None
         if parameter.numel() <= LARGEST_CONSTANT:
             value = np.ascontiguousarray(read_rows(name, 0, parameter.shape[0]), np.float32)
+            refuse_not_finite(value, name)
         owner = name.rpartition(".")[0]
         found[id(parameter)] = Parameter(name, tuple(parameter.shape), parts[owner], value)
     return found

@@ -86,16 +86,18 @@ class Graph:
     _made: dict[Any, Tensor] = field(default_factory=dict)
 
     def constant(self, value: Any, dtype: str | None = None) -> Tensor:
-        """A constant; 64-bit values become 32-bit, which is all that TFLite's kernels take."""
+        """A constant; numbers become 32-bit, which is all that most of TFLite's kernels take."""
         array = np.ascontiguousarray(value, dtype=dtype).reshape(np.shape(value))
-        if array.dtype == np.int64:
+        if array.dtype.kind in "iu":
             if array.size and (array.min() < INT32.min or array.max() > INT32.max):
                 raise ConversionError(
-                    f"{self.name}: a constant of {array.min()}..{array.max()}; TFLite needs int32"
+                    f"a constant of {array.min()}..{array.max()}; TFLite needs int32"
                 )
-            array = array.astype(np.int32)
-        elif array.dtype == np.float64:
-            array = array.astype(np.float32)
+            array = array.astype(np.int32, copy=False)
+        elif array.dtype.kind == "f":
+            array = array.astype(np.float32, copy=False)
+        elif array.dtype.kind != "b":
+            raise ConversionError(f"a constant of {array.dtype}; needs real numbers")
         key = ("constant", array.dtype.name, array.shape, array.tobytes())
         if key not in self._made:
             self._made[key] = Tensor(array.shape, array.dtype.name, value=array)

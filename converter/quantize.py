@@ -16,6 +16,9 @@ RECIPES: Mapping[str, Mapping[str, str]] = {
     "int8": dict.fromkeys(("embedding", "attention", "feed_forward", "head"), "int8"),
 }
 
+# Of a row of zeros too: XNNPACK refuses a whole model for a scale that is 0 or subnormal.
+SMALLEST_SCALE = np.finfo(np.float32).tiny
+
 ITEM_BYTES = {"float32": 4, "float16": 2, "int8": 1}
 
 # Elements that are in memory at a time. 1 MB of float32 stays in the processor's cache.
@@ -36,20 +39,23 @@ def size_bytes(weight: Weight) -> int:
 def chunks(weight: Weight, read_rows: ReadRows) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
     """A weight piece by piece: first row, its stored values, and its scales (none but for int8).
 
-    int8 is symmetric with one scale a row, max |row| / 127, which is what TFLite calls per
-    channel: value = scale * stored. Raises ConversionError where a value is not finite.
+    int8 is symmetric with one scale a row, max |row| / 127 but at least SMALLEST_SCALE, which is
+    what TFLite calls per channel: value = scale * stored. Raises ConversionError where a value is
+    not finite.
     """
     rows = weight.shape[0]
     step = max(1, CHUNK_ELEMENTS * rows // max(1, int(np.prod(weight.shape))))
     for start in range(0, rows, step):
         values = _scaled(weight, start, read_rows(weight.name, start, min(start + step, rows)))
         largest = np.maximum(values.max(axis=-1), -values.min(axis=-1))
-        if not np.isfinite(largest).all():
-            raise ConversionError(
-                f"{weight.name}: rows {start} to {start + len(values) - 1} hold a value that is "
-                "not finite; the checkpoint is damaged"
-            )
+        refuse_not_finite(largest, f"{weight.name}: rows {start} to {start + len(values) - 1}")
         yield start, *_stored(weight, values, largest)
+
+
+def refuse_not_finite(values: np.ndarray, where: str) -> None:
+    """Raises ConversionError for NaN and infinity."""
+    if not np.isfinite(values).all():
+        raise ConversionError(f"{where}: a value is not finite; the checkpoint is damaged")
 
 
 def _scaled(weight: Weight, start: int, values: np.ndarray) -> np.ndarray:
@@ -76,8 +82,7 @@ def _stored(
                 f"{limit:g}); use int8 or none"
             )
         return values.astype(np.float16), none
-    scales = largest / np.float32(127)
-    inverse = np.divide(127, largest, out=np.zeros_like(largest), where=scales > 0)
-    scaled = values * inverse[:, None]
+    scales = np.maximum(largest / np.float32(127), SMALLEST_SCALE)
+    scaled = values * (1 / scales)[:, None]
     np.rint(scaled, out=scaled)
     return scaled.astype(np.int8), scales

@@ -9,6 +9,9 @@ from torch import Tensor
 from . import ConversionError
 from .trace import Signature, TensorSpec
 
+# Positions are constants of the graph: far more than any model's context, and little memory.
+LONGEST_CONTEXT = 1 << 20
+
 
 class DecoderModule(Protocol):
     """A decoder with an external key/value cache, as `decoder_signatures` takes it."""
@@ -44,8 +47,9 @@ def decoder_signatures(
     feeds the last token of the prompt through decode; in all with prefill_logits.
     Source of the names: what LiteRT-LM and MediaPipe look for in a model.
     """
-    wrong = [n for n in prefill_lengths if not 1 <= n <= context_length]
-    if context_length < 1 or wrong or not prefill_lengths:
+    if not 1 <= context_length <= LONGEST_CONTEXT:
+        raise ConversionError(f"context length {context_length}: needed 1 to {LONGEST_CONTEXT}")
+    if not prefill_lengths or not all(1 <= n <= context_length for n in prefill_lengths):
         raise ConversionError(
             f"prefill lengths {list(prefill_lengths)} with context length {context_length}: needed "
             "at least one, each from 1 to the context length"

@@ -88,15 +88,18 @@ class Recorder(TorchDispatchMode):
             return self.parameters[id(x)]
         if x.device.type == "meta":
             raise ConversionError(
-                f"{self.graph.name}: {self.where()}: a tensor {list(x.shape)} without values; a "
-                "module's constants must be made with device='cpu', or be parameters"
+                f"a tensor {list(x.shape)} without values; a module's constants must be made with "
+                "device='cpu', or be parameters"
             )
-        return self.graph.constant(x.numpy())
+        # numpy has no bfloat16
+        return self.graph.constant((x.float() if x.dtype == torch.bfloat16 else x).numpy())
 
     def call(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """Lowers one operator, or computes it where it depends on no input."""
         tensors = [x for x in leaves((args, kwargs)) if isinstance(x, torch.Tensor)]
-        if not any(id(x) in self.traced for x in tensors):
+        if not any(id(x) in self.traced for x in tensors) and not self.is_streamed_table(
+            func, args
+        ):
             return self.fold(func, args, kwargs)
         lower = LOWERINGS.get(str(func))
         if lower is None:
@@ -110,6 +113,12 @@ class Recorder(TorchDispatchMode):
         if isinstance(result, Tensor):
             return self.outside(result)
         return [self.outside(tensor) for tensor in result]
+
+    def is_streamed_table(self, func: Any, args: Sequence[Any]) -> bool:
+        """Whether this looks up rows of a large table, by ids that may well be constant."""
+        table = self.parameters.get(id(args[0])) if args else None
+        lookup = func is torch.ops.aten.embedding.default
+        return lookup and table is not None and table.value is None
 
     def fold(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """Lets torch compute an operator on constants and small parameters."""
@@ -195,7 +204,10 @@ def finished(recorder: Recorder, outputs: Mapping[str, torch.Tensor]) -> Graph:
     """The recorder's graph, with its outputs named."""
     graph = recorder.graph
     for name, output in outputs.items():
-        graph.outputs[name] = graph.operand(recorder.inside(output))
+        try:
+            graph.outputs[name] = graph.operand(recorder.inside(output))
+        except ConversionError as error:
+            raise ConversionError(f"{graph.name}: output {name}: {error}") from error
     return graph
 
 

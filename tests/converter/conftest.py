@@ -1,6 +1,6 @@
-"""Converts a plain function of tensors and runs it in LiteRT."""
+"""Converts plain functions of tensors, and modules, and runs them in LiteRT."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +8,7 @@ import pytest
 import torch
 from ai_edge_litert.interpreter import Interpreter
 from taskpress.converter.convert import plan_model, values_of, write_model
+from taskpress.converter.smooth import Ranges
 from taskpress.converter.trace import Signature, TensorSpec
 
 Run = Callable[..., list[np.ndarray]]
@@ -59,3 +60,24 @@ def converted(tmp_path: Path) -> Run:
         return [outputs[f"y{i}"] for i in range(len(outputs))]
 
     return run
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> Callable[..., Path]:
+    """written(module, signatures, recipe="none", ranges=None) gives the path of the model."""
+
+    def write(
+        module: torch.nn.Module,
+        signatures: Sequence[Signature],
+        recipe: str = "none",
+        ranges: Mapping[str, Ranges] | None = None,
+    ) -> Path:
+        read = values_of(module)
+        plan = plan_model(module, signatures, read, recipe, ranges)
+        path = tmp_path / "model.tflite"
+        with path.open("wb+") as file:
+            write_model(plan, read, file)
+        assert path.stat().st_size == plan.size_bytes
+        return path
+
+    return write
