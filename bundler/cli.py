@@ -4,7 +4,10 @@ Each verb imports what it needs when it runs, so that `--help` answers at once.
 """
 
 import argparse
+import io
 import json
+import math
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,17 +28,23 @@ _CHECKPOINT = "a folder with config.json and *.safetensors, a .gguf file, or a H
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a verb; returns the exit code: 0, or 1 for bad input (2, for bad usage, is raised)."""
     arguments = _parser().parse_args(argv)
+    for stream in (sys.stdout, sys.stderr):
+        # A file's name need not be UTF-8, and a terminal may know fewer characters than a model.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
-        return arguments.verb(arguments)
+        code = arguments.verb(arguments)
+        sys.stdout.flush()
+        return code
     except (BundleError, CheckpointError, ConversionError, TokenizerError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except BrokenPipeError:
         # The reader of our output, such as `head`, has seen enough.
-        sys.stderr.close()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except KeyboardInterrupt:
-        print("error: interrupted; nothing was written", file=sys.stderr)
+        print("error: interrupted", file=sys.stderr)
         return 130
 
 
@@ -80,7 +89,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parity.add_argument(
         "--threshold",
-        type=float,
+        type=_rate,
         default=0.0,
         metavar="RATE",
         help="exit with 1 where a mismatch rate is above it (%(default)s)",
@@ -185,9 +194,22 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
 
 
 def _count(text: str) -> int:
-    value = int(text)
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
     if value < 1:
-        raise argparse.ArgumentTypeError(f"{value}: needs 1 or more")
+        raise argparse.ArgumentTypeError(f"{text!r:.80}: needs an integer from 1 on")
+    return value
+
+
+def _rate(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r:.80}: needs a number from 0 to 1")
     return value
 
 
@@ -227,6 +249,7 @@ def _settings(arguments: argparse.Namespace) -> "BundleSettings":
 def _build(arguments: argparse.Namespace) -> int:
     from .build import build
 
+    _check_report(arguments)
     report = build(
         arguments.checkpoint,
         arguments.output,
@@ -243,6 +266,7 @@ def _build(arguments: argparse.Namespace) -> int:
 def _convert(arguments: argparse.Namespace) -> int:
     from .build import convert
 
+    _check_report(arguments)
     report = convert(
         arguments.checkpoint,
         arguments.output,
@@ -251,6 +275,18 @@ def _convert(arguments: argparse.Namespace) -> int:
         compare=arguments.report is not None,
     )
     return _write_report(report, arguments)
+
+
+def _check_report(arguments: argparse.Namespace) -> None:
+    """Refuses before the work what could not be written after it."""
+    from .output import refuse_existing
+
+    if arguments.report is not None:
+        refuse_existing(arguments.report, force=True)
+        if arguments.report.absolute() == arguments.output.absolute():
+            raise BundleError(
+                f"{arguments.report}: is the output too; give the report its own name"
+            )
 
 
 def _write_report(report: "Report", arguments: argparse.Namespace) -> int:
@@ -264,10 +300,11 @@ def _write_report(report: "Report", arguments: argparse.Namespace) -> int:
 
 def _tokenizer(arguments: argparse.Namespace) -> int:
     from ..models._checkpoint import open_checkpoint
-    from .output import whole_file
+    from .output import refuse_existing, whole_file
     from .progress import progress
     from .rebuild import sentencepiece_model
 
+    refuse_existing(arguments.output, force=arguments.force)
     with open_checkpoint(arguments.checkpoint) as checkpoint, progress("tokenizer", "%") as report:
         model = sentencepiece_model(checkpoint, lambda share: report(round(100 * share), 100))
     with whole_file(arguments.output, force=arguments.force) as out:
@@ -279,13 +316,17 @@ def _tokenizer(arguments: argparse.Namespace) -> int:
 def _parity(arguments: argparse.Namespace) -> int:
     from ..models._checkpoint import open_checkpoint
     from ..tokenization.parity import compare
+    from ..tokenization.sentencepiece_model import check
+    from .files import read_file
     from .rebuild import document
 
+    model = read_file(arguments.tokenizer)
+    check(model, str(arguments.tokenizer))
     with open_checkpoint(arguments.checkpoint) as checkpoint:
         original = document(checkpoint)
     report = compare(
         original,
-        _read(arguments.tokenizer),
+        model,
         pairs=arguments.pairs,
         seed=arguments.seed,
         corpora=arguments.corpus,
@@ -298,10 +339,15 @@ def _bundle(arguments: argparse.Namespace) -> int:
     from ..models._checkpoint import open_checkpoint
     from ..tokenization.sentencepiece_model import check
     from . import metadata
+    from .decoder import check_model
+    from .files import read_file
+    from .output import refuse_existing
     from .settings import parameters_for
     from .task import METADATA, MODEL, TOKENIZER, write_task
 
-    tokenizer = _read(arguments.tokenizer)
+    refuse_existing(arguments.output, force=arguments.force)
+    check_model(arguments.model)
+    tokenizer = read_file(arguments.tokenizer)
     check(tokenizer, str(arguments.tokenizer))
     settings = _settings(arguments)
     if arguments.checkpoint is None:
@@ -343,13 +389,6 @@ def _run(arguments: argparse.Namespace) -> int:
         run(arguments.bundle, arguments.prompt, arguments.max_tokens, tell)
         print()
     return 0
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise BundleError(f"{path}: {error.strerror}") from error
 
 
 def _json(value: Any) -> str:

@@ -83,7 +83,10 @@ class Conversion:
     def compared(self, report: Report, model: Path | bytes) -> Report:
         """The report with the distance of the logits from the checkpoint's."""
         if self.encode is not None:
-            text, tokens = "bundler/sample.txt", self.encode(sample_text())
+            text, tokens = (
+                "bundler/sample.txt",
+                _encoded(sample_text(), self.encode, self.checkpoint),
+            )
         else:
             vocabulary = int(self.checkpoint.config["vocab_size"])
             text = "random ids, as there is no tokenizer"
@@ -117,6 +120,17 @@ def _plan(checkpoint: Checkpoint, options: Options, encode: Encode | None) -> Pl
     ranges = {}
     if options.quantize == "int8" and options.smoothing and encode is not None:
         with progress("looking at activations", "layers") as report_progress:
-            tokens = encode(calibration_text())
+            tokens = _encoded(calibration_text(), encode, checkpoint)
             ranges = ranges_of(checkpoint, tokens, report_progress)
     return plan_model(model, signatures, checkpoint.read_rows, options.quantize, ranges)
+
+
+def _encoded(text: str, encode: Encode, checkpoint: Checkpoint) -> list[int]:
+    """The ids of a text. Raises CheckpointError where the model has no embedding for one."""
+    tokens, vocabulary = encode(text), int(checkpoint.config["vocab_size"])
+    if max(tokens) >= vocabulary:
+        raise CheckpointError(
+            f"{checkpoint.path}: vocab_size={vocabulary}, and the tokenizer gives the id "
+            f"{max(tokens)}; it is another model's"
+        )
+    return tokens

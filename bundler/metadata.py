@@ -85,7 +85,7 @@ def encode(parameters: BundleParameters) -> bytes:
     template reader therefore never leaves user_suffix empty beside a model_prefix).
     Raises BundleError when start or stop tokens are missing, or text cannot be UTF-8.
     """
-    _check(parameters)
+    check(parameters)
     message = _message()
     message.start_token = parameters.start_token
     message.stop_tokens.extend(parameters.stop_tokens)
@@ -159,7 +159,8 @@ def unread_fields(data: bytes, where: str) -> tuple[str, ...]:
     return (*named, *(f"field {number}" for number in numbers))
 
 
-def _check(parameters: BundleParameters) -> None:
+def check(parameters: BundleParameters) -> None:
+    """Raises BundleError for what `encode` refuses."""
     if not parameters.start_token:
         raise BundleError("start token: there is none; the runtime begins every chat with one")
     if not parameters.stop_tokens or not all(parameters.stop_tokens):
@@ -175,13 +176,14 @@ def _check(parameters: BundleParameters) -> None:
     for field in fields(parameters):
         value = getattr(parameters, field.name)
         for text in value if isinstance(value, tuple) else [value]:
-            if isinstance(text, str) and not _is_utf8(text):
+            if isinstance(text, str) and not is_utf8(text):
                 raise BundleError(
                     f"{field.name}: {text!r} holds half a character; give text that UTF-8 can hold"
                 )
 
 
-def _is_utf8(text: str) -> bool:
+def is_utf8(text: str) -> bool:
+    """Whether a text has no half characters, which arguments that are no UTF-8 become."""
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -40,11 +40,13 @@ def whole_file(output: Path, *, force: bool = False) -> Iterator[BinaryIO]:
 
 
 def refuse_existing(output: Path, *, force: bool) -> None:
-    """Raises BundleError where `whole_file` would, for what is there already."""
+    """Raises BundleError where `whole_file` would: what is there already, or lacks its folder."""
     try:
         mode = output.lstat().st_mode
-    except FileNotFoundError:
-        return  # a missing folder is noticed when the file is opened
+    except FileNotFoundError as error:
+        if not output.parent.is_dir():
+            raise BundleError(_reason(error, output, output)) from error
+        return
     except OSError as error:
         raise BundleError(_reason(error, output, output)) from error
     if stat.S_ISLNK(mode) or stat.S_ISREG(mode):

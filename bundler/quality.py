@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from ..models import CheckpointError
 from ..models._checkpoint import Checkpoint
+from . import BundleError
 from .session import Session
 
 
@@ -53,6 +55,11 @@ def measure(
     with Session(model) as session:
         tokens = tokens[: session.context_length]
         logits = reference_logits(checkpoint, tokens)
+        if not np.isfinite(logits).all():
+            raise CheckpointError(
+                f"{checkpoint.path}: its logits are not finite; the checkpoint is damaged, or not "
+                "meant for float32"
+            )
         decoded = dict.fromkeys(min(n, len(tokens) - 1) for n in session.prefill_lengths)
         totals = _compare(session, logits, tokens, decoded, progress)
         return Quality(**totals, prefill_difference=_prefill_difference(session, tokens, decoded))
@@ -69,6 +76,8 @@ def _compare(
     divergence = agreement = loss = loss_of_checkpoint = difference = 0.0
     for i, token in enumerate(tokens):
         logits = session.decode(token)
+        if not np.isfinite(logits).all():
+            raise BundleError(f"the model's logits after {i + 1} tokens are not finite")
         if i in decoded:
             decoded[i] = logits
         p, q = log_softmax(reference[i]), log_softmax(logits)
@@ -86,9 +95,14 @@ def _compare(
         "kl_divergence": divergence / count,
         "top1_agreement": agreement / count,
         "max_logit_difference": difference,
-        "perplexity": math.exp(loss / max(1, count - 1)),
-        "perplexity_of_checkpoint": math.exp(loss_of_checkpoint / max(1, count - 1)),
+        "perplexity": _perplexity(loss, count - 1),
+        "perplexity_of_checkpoint": _perplexity(loss_of_checkpoint, count - 1),
     }
+
+
+def _perplexity(loss: float, count: int) -> float:
+    # Of weights that are mere noise it may be more than a float holds.
+    return math.exp(min(loss / max(1, count), 700.0))
 
 
 def _prefill_difference(

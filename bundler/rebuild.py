@@ -10,6 +10,7 @@ from ..tokenization import TokenizerError
 from ..tokenization.gguf_vocabulary import special_ids, tokenizer_json
 from ..tokenization.sentencepiece_model import build, check
 from ..tokenization.tokenizer_json import FILE_NAME, SpecialIds, original, read
+from .files import read_file
 
 Encode = Callable[[str], list[int]]
 
@@ -46,7 +47,7 @@ def sentencepiece_model(
         )
     own = checkpoint.folder / OWN if checkpoint.folder is not None else None
     if own is not None and own.exists():
-        model = own.read_bytes()
+        model = read_file(own)
         check(model, OWN)
         return model
     return build(document(checkpoint), progress, specials=_special_ids(checkpoint))

@@ -8,11 +8,11 @@ from pathlib import Path
 from sentencepiece import SentencePieceProcessor
 
 from . import BundleError
-from .metadata import BundleParameters
+from .metadata import BundleParameters, is_utf8
 from .session import Session
 from .task import MODEL, TOKENIZER, read_task
 
-# What Decode makes of a character whose last bytes are still to come.
+# What a character is decoded to whose last bytes are still to come.
 _INCOMPLETE = "\N{REPLACEMENT CHARACTER}"
 
 
@@ -95,6 +95,8 @@ def _prompt_tokens(
         + parameters.user_suffix
         + parameters.model_prefix
     )
+    if not is_utf8(text):
+        raise BundleError(f"the prompt: {prompt!r:.80} holds bytes that are no UTF-8")
     return [processor.PieceToId(parameters.start_token), *processor.Encode(text)]
 
 
@@ -118,13 +120,17 @@ class _Text:
 
     def add(self, token: int) -> None:
         self.tokens.append(token)
-        whole = self.processor.Decode(self.tokens)
+        whole = self._decoded()
         if not whole.endswith(_INCOMPLETE):
             self._tell(whole)
 
     def end(self) -> None:
         """Tells what is left, complete or not."""
-        self._tell(self.processor.Decode(self.tokens) if self.tokens else "")
+        self._tell(self._decoded())
+
+    def _decoded(self) -> str:
+        # As bytes: a model may well give tokens that are no UTF-8 together.
+        return self.processor.Decode(self.tokens, out_type=bytes).decode(errors="replace")
 
     def _tell(self, whole: str) -> None:
         if new := whole[len(self.text) :]:

@@ -5,8 +5,8 @@ import gc
 import os
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO, Self
@@ -14,6 +14,9 @@ from typing import Any, BinaryIO, Self
 import numpy as np
 
 from . import BundleError
+from .decoder import Decoder, decoder_of
+from .summary import summarize
+from .tflite import summarize_model
 
 
 @contextmanager
@@ -59,52 +62,43 @@ class Session:
     The cache's buffers are given to each call both as its inputs and as its outputs, as phones do:
     the cache is updated in place and never copied.
 
-    model: the path of a .tflite file, or its bytes. Raises BundleError for a model that LiteRT
-    refuses, or that lacks the signatures and tensors that LLM runtimes look for.
+    model: the path of a .tflite file, or its bytes. Raises BundleError for a model that is damaged,
+    that is not an LLM of ours by its signatures, or that LiteRT refuses.
     """
 
     def __init__(self, model: Path | bytes, threads: int | None = None) -> None:
-        from ai_edge_litert.compiled_model import CompiledModel, Options
-        from ai_edge_litert.options import CpuOptions
-
-        options = Options(cpu_options=CpuOptions(num_threads=threads or os.cpu_count() or 1))
+        decoder = _decoder(model)
+        self.prefill_lengths = decoder.prefill_lengths
+        self.context_length = decoder.context_length
+        self.vocabulary = decoder.vocabulary
+        self._shapes = {cache.name: cache.shape for cache in decoder.caches}
+        self._caches: dict[str, Any] = {}
+        self._buffers: dict[tuple[str, str], Any] = {}
+        self._ran: set[str] = set()
         _silence_at_exit()
         with _native_log() as log:
             try:
-                if isinstance(model, bytes):
-                    self._model = CompiledModel.from_buffer(model, options=options)
-                else:
-                    self._model = CompiledModel.from_file(str(model), options=options)
+                self._model = _compiled(model, threads or os.cpu_count() or 1)
+                self._signatures = self._model.get_signature_list()
+                for name in self._shapes:
+                    buffer = self._model.create_input_buffer_by_name("decode", name)
+                    self._caches[name] = buffer
+                self.reset()
             except RuntimeError as error:
-                raise BundleError(f"LiteRT refuses the model: {_complaints(log)}") from error
-            self._signatures = self._model.get_signature_list()
-            self.prefill_lengths = self._check_signatures()
-            self.context_length = self._shape("decode", "kv_cache_k_0")[2]
-            logits = self._model.get_output_tensor_details("decode")["logits"]
-            self.vocabulary = int(logits["shape"][-1])
-            self._caches = {
-                name: self._model.create_input_buffer_by_name("decode", name)
-                for name in self._inputs("decode")
-                if name.startswith("kv_cache_")
-            }
-            self._buffers: dict[tuple[str, str], Any] = {}
-            self.reset()
+                raise self._refused(error, log) from error
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         with _native_log():
-            self._buffers.clear()
-            self._caches.clear()
-            del self._model
-            gc.collect()
+            self._close()
 
     def reset(self) -> None:
         """Forgets the text."""
         self.position = 0
         for name, buffer in self._caches.items():
-            buffer.write(np.zeros(self._shape("decode", name), np.float32))
+            buffer.write(np.zeros(self._shapes[name], np.float32))
 
     def prefill(self, tokens: Sequence[int]) -> None:
         """Appends tokens whose logits are not needed, in chunks of the signatures' lengths.
@@ -133,58 +127,78 @@ class Session:
             )
         padded = np.zeros((1, length), np.int32)
         padded[0, : len(tokens)] = tokens
+        if padded.max() >= self.vocabulary:
+            raise BundleError(
+                f"the text has the token {padded.max()}; the model knows {self.vocabulary}, so "
+                "the tokenizer is another model's"
+            )
         positions = np.arange(self.position, self.position + length, dtype=np.int32)
         inputs = {"tokens": padded, "input_pos": positions}
-        if "mask" in self._inputs(signature):
+        if "mask" in self._signatures[signature]["inputs"]:
             slots = np.arange(self.context_length)
             visible = slots <= positions[:, None]
             inputs["mask"] = np.where(visible, 0.0, -1e9).astype(np.float32)[None, None]
+        # The first call plans the memory, which may fail, and which LiteRT logs.
+        with nullcontext() if signature in self._ran else _native_log() as log:
+            try:
+                self._call(signature, inputs)
+            except RuntimeError as error:
+                raise self._refused(error, log) from error
+        self._ran.add(signature)
+        self.position += len(tokens)
+
+    def _call(self, signature: str, inputs: Mapping[str, np.ndarray]) -> None:
         buffers = dict(self._caches)
         for name, value in inputs.items():
             buffers[name] = self._buffer(signature, name)
             buffers[name].write(value)
         outputs = {
             name: self._caches.get(name) or self._buffer(signature, name)
-            for name in self._outputs(signature)
+            for name in self._signatures[signature]["outputs"]
         }
         self._model.run_by_name(signature, buffers, outputs)
-        self.position += len(tokens)
 
     def _buffer(self, signature: str, name: str) -> Any:
         """The buffer of an input or output that is not a cache."""
         key = (signature, name)
         if key not in self._buffers:
-            with _native_log():
-                if name in self._inputs(signature):
-                    buffer = self._model.create_input_buffer_by_name(signature, name)
-                else:
-                    buffer = self._model.create_output_buffer_by_name(signature, name)
+            if name in self._signatures[signature]["inputs"]:
+                buffer = self._model.create_input_buffer_by_name(signature, name)
+            else:
+                buffer = self._model.create_output_buffer_by_name(signature, name)
             self._buffers[key] = buffer
         return self._buffers[key]
 
-    def _check_signatures(self) -> list[int]:
-        """The lengths of the prefill signatures. Raises BundleError where something lacks."""
-        decode = self._signatures.get("decode", {"inputs": [], "outputs": []})
-        lengths = [
-            self._shape(name, "input_pos")[0]
-            for name in self._signatures
-            if name.startswith("prefill_")
-        ]
-        lacks = [n for n in ("tokens", "input_pos", "kv_cache_k_0") if n not in decode["inputs"]]
-        lacks += ["logits"] if "logits" not in decode["outputs"] else []
-        if lacks or not lengths:
-            raise BundleError(
-                f"the model has the signatures {', '.join(sorted(self._signatures)) or 'none'}"
-                f"{f', and decode has no {lacks[0]}' if lacks else ''}; an LLM has prefill_N and "
-                "decode with tokens, input_pos, kv_cache_k_0 and logits"
-            )
-        return sorted(lengths)
+    def _refused(self, error: RuntimeError, log: BinaryIO | None) -> BundleError:
+        """The error for a failure of LiteRT's."""
+        # Its frames hold the model, which logs once more when it goes: that must be now.
+        error.with_traceback(None)
+        self._close()
+        reason = _complaints(log) if log is not None else str(error).partition("\n")[0]
+        return BundleError(f"LiteRT refuses the model: {reason}")
 
-    def _inputs(self, signature: str) -> list[str]:
-        return self._signatures[signature]["inputs"]
+    def _close(self) -> None:
+        self._buffers.clear()
+        self._caches.clear()
+        self._model: Any = None
+        gc.collect()
 
-    def _outputs(self, signature: str) -> list[str]:
-        return self._signatures[signature]["outputs"]
 
-    def _shape(self, signature: str, name: str) -> tuple[int, ...]:
-        return tuple(self._model.get_input_tensor_details(signature)[name]["shape"])
+def _compiled(model: Path | bytes, threads: int) -> Any:
+    from ai_edge_litert.compiled_model import CompiledModel, Options
+    from ai_edge_litert.options import CpuOptions
+
+    options = Options(cpu_options=CpuOptions(num_threads=threads))
+    if isinstance(model, bytes):
+        return CompiledModel.from_buffer(model, options=options)
+    return CompiledModel.from_file(str(model), options=options)
+
+
+def _decoder(model: Path | bytes) -> Decoder:
+    """What the model's signatures say; read by us, as LiteRT believes what it should check."""
+    if isinstance(model, bytes):
+        return decoder_of(summarize_model(model, 0, len(model), "the model"), "the model")
+    summary = summarize(model).model
+    if summary is None:
+        raise BundleError(f"{model}: is no TFLite model; needs one")
+    return decoder_of(summary, str(model))

@@ -7,7 +7,7 @@ from typing import Any
 from ..models._checkpoint import Checkpoint
 from ..tokenization.tokenizer_json import FILE_NAME
 from . import BundleError
-from .metadata import BundleParameters
+from .metadata import BundleParameters, check
 from .rebuild import document
 from .special_tokens import SpecialTokens, read_folder, read_gguf
 from .templates import read_template
@@ -51,6 +51,7 @@ def parameters_for(
     if checkpoint is not None:
         parameters, notes = _of_checkpoint(_special_tokens(checkpoint), given)
     parameters = replace(parameters, **given)
+    check(parameters)
     check_tokens(tokenizer, parameters.start_token, parameters.stop_tokens, "the tokenizer")
     return parameters, notes
 

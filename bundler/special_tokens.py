@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from . import BundleError
+from .files import read_file
 
 _MAX_JSON_BYTES = 64 << 20
 _VARIABLES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token")
@@ -95,12 +96,11 @@ def read_gguf(
 def _folder_template(folder: Path, in_config: Any) -> str | None:
     """chat_template.jinja, or what tokenizer_config.json has: a text, or a list of named ones."""
     file = folder / "chat_template.jinja"
-    try:
-        return file.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        pass
-    except (OSError, UnicodeDecodeError) as error:
-        raise BundleError(f"{file}: cannot be read: {error}; give the prefixes") from error
+    if file.exists():
+        try:
+            return read_file(file).decode()
+        except UnicodeDecodeError as error:
+            raise BundleError(f"{file}: cannot be read: {error}; give the prefixes") from error
     if isinstance(in_config, list):
         named = {each.get("name"): each.get("template") for each in in_config if type(each) is dict}
         in_config = named.get("default")
@@ -118,17 +118,14 @@ def _folder_template(folder: Path, in_config: Any) -> str | None:
 
 def _json(path: Path) -> dict[str, Any]:
     """The object in the file; {} when there is no file."""
-    try:
-        if path.stat().st_size > _MAX_JSON_BYTES:
-            raise BundleError(
-                f"{path}: more than {_MAX_JSON_BYTES} bytes; that is no configuration"
-            )
-        value = json.loads(path.read_bytes())
-    except FileNotFoundError:
+    if not path.exists():
         return {}
-    except (OSError, ValueError, RecursionError) as error:
-        if isinstance(error, BundleError):
-            raise
+    if path.stat().st_size > _MAX_JSON_BYTES:
+        raise BundleError(f"{path}: more than {_MAX_JSON_BYTES} bytes; that is no configuration")
+    data = read_file(path)
+    try:
+        value = json.loads(data)
+    except (ValueError, RecursionError) as error:
         raise BundleError(f"{path}: is no JSON: {error}; get the file anew") from error
     if not isinstance(value, dict):
         raise BundleError(f"{path}: is a {type(value).__name__}; a JSON object is needed")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from . import BundleError, metadata
+from .files import open_file, unreadable
 from .task import METADATA, MODEL, TOKENIZER, Task, read_task
 from .tflite import IDENTIFIER, ModelSummary, SignatureSummary, TensorSummary, summarize_model
 from .tokenizer import load_tokenizer
@@ -66,7 +67,7 @@ def summarize(path: Path) -> Summary:
     Raises BundleError for a file that cannot be read, is of no known kind, or is damaged.
     """
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             start = file.read(_SNIFFED_BYTES)
             size_bytes = file.seek(0, 2)
             if start[4:] == IDENTIFIER:
@@ -88,9 +89,7 @@ def summarize(path: Path) -> Summary:
             tokenizer = _tokenizer(file.read(), str(path))
             return Summary(str(path), "sentencepiece", size_bytes, tokenizer=tokenizer)
     except OSError as error:
-        raise BundleError(
-            f"{path}: cannot be read: {error.strerror or error}; a file is needed"
-        ) from error
+        raise unreadable(path, error) from error
 
 
 def _task(task: Task, data: mmap.mmap) -> Summary:

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 
 from . import BundleError, archive, metadata
 from .archive import Extent
+from .files import open_file, unreadable
 from .output import whole_file
 
 if TYPE_CHECKING:
@@ -198,7 +199,7 @@ def _write_entry(file: BinaryIO, place: archive.Placed, source: Source) -> int:
             file.seek(place.offset)
             return _crc32(file, place.size)
         case Path():
-            with _open(source) as original:
+            with open_file(source) as original:
                 _refuse_other_size(place, original.seek(0, os.SEEK_END))
                 original.seek(0)
                 return _crc32(original, place.size, copy_to=file)
@@ -219,7 +220,7 @@ def _crc32(file: BinaryIO, size: int, copy_to: BinaryIO | None = None) -> int:
         try:
             chunk = file.read(min(left, _CHUNK_BYTES))
         except OSError as error:
-            raise BundleError(_unreadable(file.name, error)) from error
+            raise unreadable(file.name, error) from error
         if not chunk:
             raise BundleError(f"{file.name}: ended {left} bytes too early; it changed meanwhile")
         if copy_to is not None:
@@ -240,19 +241,8 @@ def _entry_bytes(file: BinaryIO, extent: Extent, where: str) -> bytes:
 @contextmanager
 def _opened(path: Path) -> Iterator[BinaryIO]:
     """For a block that only reads this file: its every OSError is about the file."""
-    with _open(path) as file:
+    with open_file(path) as file:
         try:
             yield file
         except OSError as error:
-            raise BundleError(_unreadable(path, error)) from error
-
-
-def _open(path: Path) -> BinaryIO:
-    try:
-        return path.open("rb")
-    except OSError as error:
-        raise BundleError(_unreadable(path, error)) from error
-
-
-def _unreadable(path: Path | str, error: OSError) -> str:
-    return f"{path}: cannot be read: {error.strerror or error}; a file is needed"
+            raise unreadable(path, error) from error
