@@ -36,6 +36,7 @@ _HARMLESS: dict[str, tuple[Any, ...] | None] = {
     "_attn_implementation": _ANY,
     "_attn_implementation_autoset": _ANY,
     "attn_implementation": _ANY,
+    "cache_implementation": _ANY,
     "dtype": _ANY,
     "max_position_embeddings": _ANY,
     "max_sequence_length": _ANY,
@@ -44,10 +45,12 @@ _HARMLESS: dict[str, tuple[Any, ...] | None] = {
     "use_cache": _ANY,
     # how it was trained
     "attention_dropout": _ANY,
+    "attention_probs_dropout_prob": _ANY,
     "attn_pdrop": _ANY,
     "embd_pdrop": _ANY,
     "gradient_checkpointing": _ANY,
     "hidden_dropout": _ANY,
+    "hidden_dropout_prob": _ANY,
     "initializer_range": _ANY,
     "pretraining_tp": (None, 1),
     "resid_pdrop": _ANY,
@@ -59,20 +62,33 @@ _HARMLESS: dict[str, tuple[Any, ...] | None] = {
     "pad_token_id": _ANY,
     "unk_token_id": _ANY,
     # features that are there to be switched on
+    "_sliding_window_pattern": _ANY,  # written beside the layer_types that it led to
     "add_cross_attention": _OFF,
+    "apply_residual_connection_post_layernorm": _OFF,
+    "attention_bias": _OFF,
+    "attn_logit_softcapping": (None,),
     "chunk_size_feed_forward": _OFF,
+    "final_logit_softcapping": (None,),
+    "full_attn_mod": (1,),
+    "interpolate_factor": (1,),
     "is_decoder": _ANY,
     "is_encoder_decoder": _OFF,
+    "lm_head_bias": _OFF,
     "max_window_layers": _ANY,  # read with use_sliding_window only
+    "mlp_bias": _OFF,
     "output_attentions": _OFF,
     "output_hidden_states": _OFF,
+    "partial_rotary_factor": (None, 1.0),
     "pruned_heads": (None, {}),
     "quantization_config": (None,),
     "rope_interleaved": _OFF,
     "rope_scaling": (None,),
     "sliding_window": (None,),
+    "use_bidirectional_attention": _OFF,
     "use_sliding_window": _OFF,
 }
+
+_FULL, _SLIDING, _LOCAL = "full_attention", "sliding_attention", "rope_local_base_freq"
 
 # TFLite counts in int32; and a model of more layers than this would take hours to set up.
 _MOST = (1 << 31) - 1
@@ -85,14 +101,16 @@ def read_config(config: Mapping[str, Any], cls: type[C], where: str) -> C:
     """An architecture's `Config` from config.json.
 
     Each key is a field of `cls`, or changes no forward pass, or is refused. The fields' types are
-    int, float, bool, str, Mapping or a tuple of one of them, each perhaps with `| None`; integers
-    are at least 1 and floats above 0. A ValueError of `cls` itself, about values that do not fit
-    together, gets `where` before it.
+    int, float, bool, str, Mapping, a Literal or a tuple of one of them, each perhaps with
+    `| None`; integers are at least 1 and floats above 0. A ValueError of `cls` itself, about
+    values that do not fit together, gets `where` before it.
     where: the file, for the message. Raises CheckpointError.
     """
     fields = {field.name: field for field in dataclasses.fields(cls)}
     annotations = typing.get_type_hints(cls)
     values: dict[str, Any] = {}
+    if "rope_local_base_freq" in fields:
+        config = _without_nested_rope(config, where)
     for key, value in (_one_rope_form(config, where) if "rope_theta" in fields else config).items():
         if key in fields:
             try:
@@ -132,6 +150,10 @@ def _value(value: Any, annotation: Any, most: int) -> Any:
         if not isinstance(value, list):
             raise ValueError("a list")
         return tuple(_value(item, arguments[0], most) for item in value)
+    if origin is typing.Literal:
+        if type(value) not in map(type, arguments) or value not in arguments:
+            raise ValueError(f"one of {', '.join(map(repr, arguments))}")
+        return value
     if annotation is int:
         if type(value) is not int or not 1 <= value <= most:
             raise ValueError(f"an integer from 1 to {most}")
@@ -164,7 +186,9 @@ def _one_rope_form(config: Mapping[str, Any], where: str) -> dict[str, Any]:
         raise CheckpointError(
             f"{where}: rope_parameters and rope_scaling differ; needs one of them"
         )
-    rope = dict(filled[0]) if filled else {}
+    rope = {key: value for key, value in (filled[0] if filled else {}).items() if value is not None}
+    if "partial_rotary_factor" in rope:
+        values["partial_rotary_factor"] = rope.pop("partial_rotary_factor")
     kinds = [rope.pop(key) for key in ("rope_type", "type") if key in rope] or ["default"]
     thetas = [source.pop("rope_theta") for source in (rope, values) if "rope_theta" in source]
     for key, found in (("rope_type", kinds), ("rope_theta", thetas)):
@@ -185,4 +209,29 @@ def _one_rope_form(config: Mapping[str, Any], where: str) -> dict[str, Any]:
     values["rope_scaling"] = {"rope_type": kinds[0], **rope} if scaled else None
     if thetas:
         values["rope_theta"] = thetas[0]
+    return values
+
+
+def _without_nested_rope(config: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """transformers 5 writes one rope_parameters a layer type: the sliding one has a theta only."""
+    values = dict(config)
+    nested = values.get("rope_parameters")
+    if not isinstance(nested, Mapping) or not nested.keys() & {_FULL, _SLIDING}:
+        return values
+    sliding = nested.get(_SLIDING) or {}
+    kind = sliding.get("rope_type", "default") if isinstance(sliding, Mapping) else None
+    if nested.keys() - {_FULL, _SLIDING} or kind != "default":
+        raise CheckpointError(
+            f"{where}: rope_parameters={nested!r:.120}: needs {_FULL}, and {_SLIDING} of the "
+            "default type"
+        )
+    theta = sliding.get("rope_theta")
+    if sliding.keys() - {"rope_type", "rope_theta"} or theta != values.get(_LOCAL, theta):
+        raise CheckpointError(
+            f"{where}: rope_parameters.{_SLIDING}={sliding!r:.120}: needs a rope_theta, and the "
+            f"same as {_LOCAL}"
+        )
+    if theta is not None:
+        values[_LOCAL] = theta
+    values["rope_parameters"] = nested.get(_FULL)
     return values

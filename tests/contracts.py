@@ -62,8 +62,9 @@ def random_model(config: Path) -> Iterator[tuple[Any, Checkpoint]]:
     values = json.loads(config.read_text())
     settings = AutoConfig.for_model(**values)
     theirs = AutoModelForCausalLM.from_config(settings, attn_implementation="eager").eval()
-    for name, parameter in theirs.named_parameters():
-        center = 1.0 if "norm" in name and parameter.dim() == 1 and "bias" not in name else 0.0
+    for parameter in theirs.parameters():
+        # Norms stay around what they start with: 1, or 0 where it is added to 1.
+        center = float(parameter.mean()) if parameter.dim() == 1 else 0.0
         torch.nn.init.normal_(parameter, center, 0.2)
     with tempfile.TemporaryDirectory() as folder:
         theirs.save_pretrained(folder)

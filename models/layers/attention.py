@@ -1,12 +1,14 @@
 """Attention over an external key/value cache."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from .block import Block
 from .kv_cache import KeyValue, Window, write
+from .linear import Linear
 from .rotary import Rotation, rotate
 
 # Large enough that exp() of it is 0, and finite: a fully masked (padding) row of minus infinities
@@ -77,75 +79,103 @@ def _grouped(mask: Tensor, kv_heads: int, group: int) -> Tensor:
 
 
 Attend = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
+Projected = tuple[Tensor, Tensor, Tensor]
 
 
-class Attention(nn.Module):
-    """Grouped-query self-attention; multi-head where all head counts agree.
+class Heads(NamedTuple):
+    """How many query heads share how many key/value heads, and the size of each.
 
-    q_proj: hidden to heads * head_dim; k_proj, v_proj: hidden to kv_heads * head_dim; o_proj:
-    heads * head_dim to hidden. The head counts follow from their shapes.
+    Multi-head attention where the counts agree, multi-query where there is one key/value head.
+    """
+
+    query: int
+    key_value: int
+    dim: int
+
+
+class Attention(Block):
+    """Causal self-attention over the cache.
+
+    Parts: q, hidden to heads * head_dim; k and v, hidden to kv_heads * head_dim; o, heads *
+    head_dim to hidden. The head counts follow from their shapes.
     attend: what is done with q, k, v and the mask; with scale head_dim ** -0.5 where it is None.
     """
 
     part = "attention"
 
     def __init__(
-        self,
-        q_proj: nn.Module,
-        k_proj: nn.Module,
-        v_proj: nn.Module,
-        o_proj: nn.Module,
-        head_dim: int,
-        attend: Attend | None = None,
+        self, parts: Mapping[str, nn.Module], head_dim: int, attend: Attend | None = None
     ) -> None:
-        super().__init__()
-        self.q_proj = q_proj
-        self.k_proj = k_proj
-        self.v_proj = v_proj
-        self.o_proj = o_proj
+        super().__init__(parts)
         self.head_dim = head_dim
         self.attend = attend or scaled(head_dim**-0.5)
 
     def forward(self, x: Tensor, step: Step, cache: KeyValue) -> tuple[Tensor, KeyValue]:
         """x: [batch, time, hidden]. Returns x's shape, and the cache with the chunk in it."""
-        batch, time, _ = x.shape
-        heads = (batch, time, -1, self.head_dim)
-        q, k = self.normed(self.q_proj(x).reshape(heads), self.k_proj(x).reshape(heads))
-        v = self.v_proj(x).reshape(heads)
+        *parts, output = self.children()
+        q, k, v = self.project(x, *parts)
         if step.rotation is not None:
             q, k = rotate(q, step.rotation), rotate(k, step.rotation)
         cache = KeyValue(
             write(cache.key, k.transpose(1, 2), step.window),
             write(cache.value, v.transpose(1, 2), step.window),
         )
-        return self.o_proj(self.attend(q, cache.key, cache.value, step.mask)), cache
+        return output(self.attend(q, cache.key, cache.value, step.mask)), cache
 
-    def normed(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
-        """q and k as they go into the rotation: [batch, time, heads, head_dim] each."""
-        return q, k
+    def project(self, x: Tensor, *parts: nn.Module) -> Projected:
+        """q, k and v by all parts but the last, as they go into the rotation.
+
+        [batch, time, heads, head_dim] each.
+        """
+        q, k, v = parts
+        return self.in_heads(q(x)), self.in_heads(k(x)), self.in_heads(v(x))
+
+    def in_heads(self, x: Tensor) -> Tensor:
+        """[batch, time, heads * head_dim] as [batch, time, heads, head_dim]."""
+        batch, time, _ = x.shape
+        return x.reshape(batch, time, -1, self.head_dim)
 
 
 class NormedAttention(Attention):
-    """Attention whose queries and keys are normalized head by head: q_norm, k_norm.
+    """Attention whose queries and keys are normalized head by head.
 
+    Parts: q, k, v, the norm of q, that of k, o; the norms are over head_dim.
     Source: Henry et al. 2020, "Query-Key Normalization for Transformers", as Qwen 3 has it.
     """
 
-    def __init__(self, attention: Attention, q_norm: nn.Module, k_norm: nn.Module) -> None:
-        super().__init__(
-            attention.q_proj,
-            attention.k_proj,
-            attention.v_proj,
-            attention.o_proj,
-            attention.head_dim,
-            attention.attend,
-        )
-        self.q_norm = q_norm
-        self.k_norm = k_norm
+    def project(self, x: Tensor, *parts: nn.Module) -> Projected:
+        *projections, q_norm, k_norm = parts
+        q, k, v = super().project(x, *projections)
+        return q_norm(q), k_norm(k), v
 
-    def normed(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
-        """q and k, normalized over head_dim."""
-        return self.q_norm(q), self.k_norm(k)
+
+class FusedAttention(Attention):
+    """Attention whose q, k and v are one matrix: their rows one after the other.
+
+    Parts: q, k and v, hidden to (heads + 2 * kv_heads) * head_dim; o.
+    """
+
+    def __init__(
+        self, parts: Mapping[str, nn.Module], heads: Heads, attend: Attend | None = None
+    ) -> None:
+        super().__init__(parts, heads.dim, attend)
+        self.heads = heads
+
+    def project(self, x: Tensor, *parts: nn.Module) -> Projected:
+        (projection,) = parts
+        counts = [self.heads.query, self.heads.key_value, self.heads.key_value]
+        q, k, v = self.in_heads(projection(x)).split(counts, dim=2)
+        return q, k, v
+
+
+def projections(hidden: int, heads: Heads, bias: bool = False) -> dict[str, nn.Module]:
+    """The parts of `Attention` by their most common names: q_proj, k_proj, v_proj and o_proj."""
+    return {
+        "q_proj": Linear(hidden, heads.query * heads.dim, bias),
+        "k_proj": Linear(hidden, heads.key_value * heads.dim, bias),
+        "v_proj": Linear(hidden, heads.key_value * heads.dim, bias),
+        "o_proj": Linear(heads.query * heads.dim, hidden, bias),
+    }
 
 
 def scaled(scale: float, softcap: float | None = None) -> Attend:

@@ -51,21 +51,77 @@ def llama3_frequencies(
     return torch.where(turns > high_freq_factor, frequencies, slowed)
 
 
+def dynamic_theta(dims: int, theta: float, factor: float, stretch: float) -> float:
+    """The base of "NTK-aware" scaling, for a context `stretch` times the trained one (at least 1).
+
+    Source: `rope_type` "dynamic" of config.json; Peng et al. 2023, YaRN, section 3.1 and eq. 22.
+    """
+    return theta * (factor * stretch - (factor - 1)) ** (dims / (dims - 2))
+
+
+def yarn_frequencies(
+    dims: int,
+    theta: float,
+    *,
+    factor: float,
+    original_context_length: float,
+    beta_fast: float,
+    beta_slow: float,
+) -> Tensor:
+    """Slows the pairs that turn rarely within the original context: [dims / 2], float32.
+
+    A pair that turns fewer than beta_slow times is slowed by `factor`, one that turns more than
+    beta_fast times is left alone, and a ramp, linear in the number of the pair, joins them. Its
+    ends are whole numbers of pairs, as the checkpoints are trained.
+    Source: Peng et al. 2023, "YaRN", section 3.2.
+    """
+
+    def pair_that_turns(times: float) -> float:
+        wavelength = original_context_length / (times * 2 * math.pi)
+        return dims * math.log(wavelength) / (2 * math.log(theta))
+
+    low = max(math.floor(pair_that_turns(beta_fast)), 0)
+    high = min(math.ceil(pair_that_turns(beta_slow)), dims - 1)
+    pairs = torch.arange(dims // 2, dtype=torch.float32, device="cpu")
+    slowed = ((pairs - low) / (max(high - low, 0) or 0.001)).clamp(0.0, 1.0)
+    frequencies = inverse_frequencies(dims, theta)
+    return frequencies / factor * slowed + frequencies * (1 - slowed)
+
+
+def yarn_scale(factor: float) -> float:
+    """What cosine and sine are multiplied by. Source: Peng et al. 2023, "YaRN", eq. 22."""
+    return 0.1 * math.log(factor) + 1.0 if factor > 1 else 1.0
+
+
+def longrope_scale(stretch: float, original_context_length: float) -> float:
+    """What cosine and sine are multiplied by, for a trained context `stretch` times the original.
+
+    Source: Ding et al. 2024, "LongRoPE"; the formula is that of Phi-3's report, section 2.
+    """
+    if stretch <= 1:
+        return 1.0
+    return math.sqrt(1 + math.log(stretch) / math.log(original_context_length))
+
+
 class RotaryEmbedding(nn.Module):
     """Turns positions into the rotation that `rotate` applies.
 
     frequencies: [head_dim / 2], float32, on the CPU even where the model is on the meta device:
-    they are constants of the graph.
+    they are constants of the graph. scale: what cosine and sine are multiplied by.
     """
 
-    def __init__(self, frequencies: Tensor) -> None:
+    def __init__(self, frequencies: Tensor, scale: float = 1.0) -> None:
         super().__init__()
         self.frequencies = frequencies
+        self.scale = scale
 
     def forward(self, positions: Tensor) -> Rotation:
         """positions: [time], integers, any value; returns two [time, 1, head_dim / 2]."""
         angles = (positions.float()[:, None] * self.frequencies)[:, None, :]
-        return Rotation(angles.cos(), angles.sin())
+        cos, sin = angles.cos(), angles.sin()
+        if self.scale == 1:
+            return Rotation(cos, sin)
+        return Rotation(cos * self.scale, sin * self.scale)
 
 
 def rotate(x: Tensor, rotation: Rotation) -> Tensor:

@@ -204,9 +204,9 @@ LLAMA3 = {"rope_type": "llama3", "factor": 8.0}
         ({"rope_parameters": LLAMA3, "rope_scaling": None}, 10000.0, LLAMA3),
         ({"rope_scaling": {"factor": 8.0}}, 10000.0, {"rope_type": "default", "factor": 8.0}),
         (
-            {"rope_parameters": {"rope_type": "default", "partial_rotary_factor": 0.5}},
+            {"rope_parameters": {"rope_type": "default", "partial_rotary_factor": 1.0}},
             10000.0,
-            {"rope_type": "default", "partial_rotary_factor": 0.5},
+            None,
         ),
     ],
 )

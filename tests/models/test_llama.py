@@ -7,6 +7,7 @@ import pytest
 import torch
 from taskpress.models import CheckpointError
 from taskpress.models._config import read_config
+from taskpress.models._decoder import rope_of
 from taskpress.models._model import load_weights
 from taskpress.models.llama import Config, Model
 from transformers import LlamaConfig, LlamaForCausalLM
@@ -37,6 +38,29 @@ VARIANTS = {
     "biases": {"attention_bias": True, "mlp_bias": True},
     "head_dim": {"head_dim": 16},
     "llama3 rope": {"rope_parameters": LLAMA3},
+    "linear rope": {"rope_parameters": {"rope_type": "linear", "factor": 4.0, "rope_theta": 1e4}},
+    "dynamic rope": {
+        "max_position_embeddings": 32,
+        "rope_parameters": {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 1e4},
+    },
+    "yarn rope": {
+        "head_dim": 32,
+        "rope_parameters": {
+            "rope_type": "yarn",
+            "factor": 4.0,
+            "rope_theta": 1e4,
+            "original_max_position_embeddings": 32,
+        },
+    },
+    "longrope": {
+        "rope_parameters": {
+            "rope_type": "longrope",
+            "rope_theta": 1e4,
+            "short_factor": [1.0, 1.1, 1.2, 1.3],
+            "long_factor": [1.0, 1.5, 2.5, 4.0],
+            "original_max_position_embeddings": 32,
+        },
+    },
 }
 
 
@@ -102,10 +126,10 @@ def test_every_start_that_fits_keeps_history() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"hidden_act": "gelu"}, "hidden_act='gelu'"),
+        ({"hidden_act": "mish"}, "hidden_act='mish'"),
         ({"num_key_value_heads": 3}, "num_key_value_heads=3"),
-        ({"rope_scaling": {"rope_type": "yarn", "factor": 2.0}}, "rope_scaling=.*yarn"),
-        ({"rope_scaling": {"rope_type": "llama3", "factor": 8.0}}, "llama3 with factor, low_freq"),
+        ({"rope_scaling": {"rope_type": "axial", "factor": 2.0}}, "rope_scaling=.*axial"),
+        ({"rope_scaling": {"rope_type": "llama3", "factor": 8.0}}, "llama3 with factor, high_freq"),
         ({"rope_scaling": {**LLAMA3, "high_freq_factor": 1.0}}, "must be less than"),
         ({"rope_scaling": {"rope_type": "factors", "factors": [1.0]}}, "1 factors; .* = 4 needed"),
         ({"partial_rotary_factor": 0.5}, "partial_rotary_factor=0.5"),
@@ -120,13 +144,13 @@ def test_what_is_not_implemented_is_refused(change: dict[str, Any], message: str
 
 def test_ggufs_rope_factors_are_llama3s() -> None:
     """llama.cpp stores Llama 3's scaling as a divisor for each frequency."""
-    from taskpress.models.layers.rotary import inverse_frequencies
-    from taskpress.models.llama import rope_frequencies
 
-    scaling = {key: value for key, value in LLAMA3.items() if key != "rope_theta"}
-    config = read_config({**TINY, "rope_scaling": scaling}, Config, "tiny")
-    plain, scaled = inverse_frequencies(8, config.rope_theta), rope_frequencies(config, 8)
+    def frequencies(scaling: dict[str, Any] | None) -> torch.Tensor:
+        config = read_config({**TINY, "rope_scaling": scaling}, Config, "tiny")
+        return rope_of(config, 8)(128).frequencies
+
+    plain = frequencies(None)
+    scaled = frequencies({key: value for key, value in LLAMA3.items() if key != "rope_theta"})
     factors = {"rope_type": "factors", "factors": (plain / scaled).tolist()}
-    config = read_config({**TINY, "rope_scaling": factors}, Config, "tiny")
-    torch.testing.assert_close(rope_frequencies(config, 8), scaled)
+    torch.testing.assert_close(frequencies(factors), scaled)
     assert not torch.equal(plain, scaled)
