@@ -1,6 +1,6 @@
 """The SentencePiece model of a checkpoint: its own, or rebuilt from what it has."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from sentencepiece import SentencePieceProcessor
@@ -50,7 +50,9 @@ def sentencepiece_model(
         model = read_file(own)
         check(model, OWN)
         return model
-    return build(document(checkpoint), progress, specials=_special_ids(checkpoint))
+    original_document = document(checkpoint)
+    specials = _special_ids(checkpoint, original_document)
+    return build(original_document, progress, specials=specials)
 
 
 def encoder(checkpoint: Checkpoint) -> Encode:
@@ -68,10 +70,12 @@ def encoder_of(model: bytes) -> Encode:
     return processor.Encode
 
 
-def _special_ids(checkpoint: Checkpoint) -> SpecialIds:
+def _special_ids(checkpoint: Checkpoint, document: Mapping[str, Any]) -> SpecialIds:
     """The ids that begin, end and pad a text, as the checkpoint's own files name them."""
     if checkpoint.folder is None:
         return special_ids(checkpoint.metadata, checkpoint.path.name)
+    added = (token["id"] for token in document.get("added_tokens") or [])
+    known = {*document["model"]["vocab"].values(), *added}
     named: dict[str, int | None] = {}
     for name in ("bos", "eos", "pad"):
         key = f"{name}_token_id"
@@ -79,4 +83,8 @@ def _special_ids(checkpoint: Checkpoint) -> SpecialIds:
         # Several end an answer: the first is the one that ends a text.
         first = value[0] if isinstance(value, list) and value else value
         named[name] = first if type(first) is int and first >= 0 else None
+        if named[name] is not None and named[name] not in known:
+            raise TokenizerError(
+                f"{checkpoint.path}: {key} {first}: the tokenizer has no such token"
+            )
     return SpecialIds(**named)
