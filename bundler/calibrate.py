@@ -24,9 +24,10 @@ def ranges_of(
 ) -> dict[str, Ranges]:
     """Runs the checkpoint once, in float32, on the first of these tokens; by weights' names.
 
-    progress: called with the linear layers done and in all.
+    The text begins with the checkpoint's bos token, as texts do in use: models put outliers of
+    their own on the first position. progress: called with the linear layers done and in all.
     """
-    tokens = tokens[:_TOKENS]
+    tokens = [*_begin(checkpoint), *tokens][:_TOKENS]
     ranges: dict[str, Ranges] = {}
 
     def observe(name: str, x: Tensor, weights: Tensor) -> None:
@@ -39,3 +40,10 @@ def ranges_of(
     with torch.inference_mode():
         model(torch.tensor([tokens]), positions, model.empty_cache(len(tokens)))  # type: ignore[operator]
     return ranges
+
+
+def _begin(checkpoint: Checkpoint) -> list[int]:
+    """The id of the bos token, where the checkpoint names one."""
+    begin = checkpoint.generation_config.get("bos_token_id", checkpoint.config.get("bos_token_id"))
+    vocabulary = int(checkpoint.config["vocab_size"])
+    return [begin] if type(begin) is int and 0 <= begin < vocabulary else []

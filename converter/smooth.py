@@ -17,7 +17,8 @@ import numpy as np
 
 from .graph import Graph, Op, Tensor, Weight
 
-STRENGTH = 0.5
+# Of 0.4 to 0.6, the best for SmolLM2 on prose and chat together; the differences are small.
+STRENGTH = 0.45
 
 
 @dataclass(frozen=True)
