@@ -11,10 +11,11 @@ from typing import Any, Self
 
 import numpy as np
 
-from . import CheckpointError, _hub
+from . import CheckpointError, _hub, architecture, architectures
 from ._files import TensorInfo, load_json, shown
 from ._gguf import GgufFile
 from ._gguf_mapping import Translation, generic, token_ids, translate
+from ._hub_layout import HubLayout
 from ._safetensors import SafetensorsFile
 
 _SINGLE = "model.safetensors"
@@ -23,7 +24,7 @@ _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
 
 # Buffers that old checkpoints hold and today's transformers computes from config.json.
-_IGNORED = frozenset({"model.layers.{i}.self_attn.rotary_emb.inv_freq"})
+_IGNORED = frozenset({"embeddings.position_ids", "model.layers.{i}.self_attn.rotary_emb.inv_freq"})
 _COMPARED_VALUES = 1 << 18
 _NAMED = 3  # tensors that one error message names
 
@@ -82,7 +83,10 @@ class Checkpoint(ABC):
 
 
 class FolderCheckpoint(Checkpoint):
-    """A folder with config.json and safetensors files, as the Hub has it."""
+    """A folder with config.json and safetensors files, as the Hub has it.
+
+    `tensors` and `read_rows` need its architecture's file, and so import torch.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = self.folder = path
@@ -98,7 +102,7 @@ class FolderCheckpoint(Checkpoint):
         except CheckpointError:
             self.close()
             raise
-        self._tensors = {name: file.tensors[name] for name, file in self._file_of.items()}
+        self._read: tuple[str, np.ndarray] | None = None
 
     @property
     def config(self) -> dict[str, Any]:
@@ -108,15 +112,37 @@ class FolderCheckpoint(Checkpoint):
     def generation_config(self) -> dict[str, Any]:
         return self._generation_config
 
-    @property
+    @cached_property
     def tensors(self) -> Mapping[str, TensorInfo]:
-        return self._tensors
+        return {
+            name: self._layout.info(name, self._file_of[stored].tensors[stored])
+            for name, stored in self._stored.items()
+        }
 
     def read_rows(self, name: str, start: int, stop: int) -> np.ndarray:
-        return self._file_of[name].read_rows(name, start, stop)
+        stored = self._stored[name]
+        if not self._layout.is_transposed(name):
+            return self._file_of[stored].read_rows(stored, start, stop)
+        # The rows lie across the whole matrix: it is kept for those that are asked for next.
+        if self._read is None or self._read[0] != stored:
+            columns = self._file_of[stored].tensors[stored].shape[0]
+            self._read = stored, self._file_of[stored].read_rows(stored, 0, columns)
+        return np.ascontiguousarray(self._read[1][:, start:stop].T)
 
     def where(self, name: str) -> str:
-        return self._file_of[name].name
+        return self._file_of[self._stored[name]].name
+
+    @cached_property
+    def _layout(self) -> HubLayout:
+        """What the architecture's file says about its folders, where there is one."""
+        model_type = self._config.get("model_type")
+        module = architecture(model_type) if model_type in architectures() else None
+        return getattr(module, "HUB", HubLayout())
+
+    @cached_property
+    def _stored(self) -> Mapping[str, str]:
+        """The name in the file by the name in the module."""
+        return self._layout.names(self._file_of)
 
     def close(self) -> None:
         for file in self._files.values():

@@ -41,6 +41,7 @@ _HARMLESS: dict[str, tuple[Any, ...] | None] = {
     "max_position_embeddings": _ANY,
     "max_sequence_length": _ANY,
     "return_dict": _ANY,
+    "task_specific_params": _ANY,  # of generation
     "torch_dtype": _ANY,
     "use_cache": _ANY,
     # how it was trained
@@ -81,8 +82,11 @@ _HARMLESS: dict[str, tuple[Any, ...] | None] = {
     "partial_rotary_factor": (None, 1.0),
     "pruned_heads": (None, {}),
     "quantization_config": (None,),
+    "reorder_and_upcast_attn": _ANY,  # the same in float32
     "rope_interleaved": _OFF,
     "rope_scaling": (None,),
+    "scale_attn_by_inverse_layer_idx": _OFF,
+    "scale_attn_weights": (True,),
     "sliding_window": (None,),
     "use_bidirectional_attention": _OFF,
     "use_sliding_window": _OFF,

@@ -61,10 +61,12 @@ def random_model(config: Path) -> Iterator[tuple[Any, Checkpoint]]:
     torch.manual_seed(0)
     values = json.loads(config.read_text())
     settings = AutoConfig.for_model(**values)
-    theirs = AutoModelForCausalLM.from_config(settings, attn_implementation="eager").eval()
+    # transformers' eager attention adds ALiBi twice, to the mask and to the scores.
+    attention = "sdpa" if values.get("alibi") else "eager"
+    theirs = AutoModelForCausalLM.from_config(settings, attn_implementation=attention).eval()
     for parameter in theirs.parameters():
         # Norms stay around what they start with: 1, or 0 where it is added to 1.
-        center = float(parameter.mean()) if parameter.dim() == 1 else 0.0
+        center = float(parameter.detach().mean()) if parameter.dim() == 1 else 0.0
         torch.nn.init.normal_(parameter, center, 0.2)
     with tempfile.TemporaryDirectory() as folder:
         theirs.save_pretrained(folder)
