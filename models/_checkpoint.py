@@ -112,8 +112,12 @@ class FolderCheckpoint(Checkpoint):
     def generation_config(self) -> dict[str, Any]:
         return self._generation_config
 
-    @cached_property
+    @property
     def tensors(self) -> Mapping[str, TensorInfo]:
+        return self._tensors
+
+    @cached_property
+    def _tensors(self) -> Mapping[str, TensorInfo]:
         return {
             name: self._layout.info(name, self._file_of[stored].tensors[stored])
             for name, stored in self._stored.items()

@@ -20,6 +20,8 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 import numpy as np
 import torch
 from ai_edge_litert.interpreter import Interpreter
+from openelm_reference import Reference as OpenElm
+from safetensors.torch import save_file
 from taskpress.converter.convert import Plan, plan_model, write_model
 from taskpress.converter.signatures import decoder_signatures
 from taskpress.models._checkpoint import Checkpoint, open_checkpoint
@@ -56,24 +58,31 @@ class Contract:
 @contextmanager
 def random_model(config: Path) -> Iterator[tuple[Any, Checkpoint]]:
     """transformers' model of a configuration with random weights, and the checkpoint it saves."""
-    from transformers import AutoConfig, AutoModelForCausalLM
-
     torch.manual_seed(0)
     values = json.loads(config.read_text())
-    settings = AutoConfig.for_model(**values)
-    # transformers' eager attention adds ALiBi twice, to the mask and to the scores.
-    attention = "sdpa" if values.get("alibi") else "eager"
-    theirs = AutoModelForCausalLM.from_config(settings, attn_implementation=attention).eval()
+    theirs = OpenElm(values) if values["model_type"] == "openelm" else _of_transformers(values)
     for parameter in theirs.parameters():
         # Norms stay around what they start with: 1, or 0 where it is added to 1.
         center = float(parameter.detach().mean()) if parameter.dim() == 1 else 0.0
         torch.nn.init.normal_(parameter, center, 0.2)
     with tempfile.TemporaryDirectory() as folder:
-        theirs.save_pretrained(folder)
+        if isinstance(theirs, OpenElm):
+            save_file(theirs.tensors(), Path(folder) / "model.safetensors")
+        else:
+            theirs.save_pretrained(folder)
         # Today's transformers rewrites some keys: what is tested is what people's files have.
         (Path(folder) / "config.json").write_text(json.dumps(values))
         with open_checkpoint(folder) as checkpoint:
             yield theirs, checkpoint
+
+
+def _of_transformers(values: dict[str, Any]) -> Any:
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    settings = AutoConfig.for_model(**values)
+    # transformers' eager attention adds ALiBi twice, to the mask and to the scores.
+    attention = "sdpa" if values.get("alibi") else "eager"
+    return AutoModelForCausalLM.from_config(settings, attn_implementation=attention).eval()
 
 
 def tokens_of(checkpoint: Checkpoint) -> torch.Tensor:
