@@ -94,9 +94,18 @@ _HARMLESS: dict[str, tuple[Any, ...] | None] = {
 
 _FULL, _SLIDING, _LOCAL = "full_attention", "sliding_attention", "rope_local_base_freq"
 
-# TFLite counts in int32; and a model of more layers than this would take hours to set up.
+# TFLite counts in int32. A model of more layers than this would take hours to set up, one of wider
+# ones fill the memory with its frequencies, or have more elements than torch can count.
 _MOST = (1 << 31) - 1
-_MOST_OF = {"num_hidden_layers": 1024}
+_WIDEST = 1 << 20
+_MOST_OF = {
+    "head_dim": 1 << 14,
+    "hidden_size": _WIDEST,
+    "intermediate_size": _WIDEST,
+    "num_attention_heads": 1 << 14,
+    "num_hidden_layers": 1024,
+    "num_key_value_heads": 1 << 14,
+}
 _LARGEST_FLOAT = sys.float_info.max
 _NEEDED = {bool: "true or false", str: "a string", Mapping: "an object"}
 

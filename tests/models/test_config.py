@@ -70,13 +70,13 @@ def test_what_is_missing_is_not_guessed() -> None:
 
 
 NEEDED = [
-    ("hidden_size", ["64", 64.0, True, 0, -1, None, 1 << 31], "an integer from 1 to 2147483647"),
+    ("hidden_size", ["64", 64.0, True, 0, -1, None, 1 << 31], "an integer from 1 to 1048576"),
     ("num_hidden_layers", [0, 1025, "2"], "an integer from 1 to 1024"),
     ("rms_norm_eps", ["1e-6", 0, -1.0, True, None, 10**400], "a finite number above 0"),
     ("rms_norm_eps", [float("nan"), float("inf")], "a finite number above 0"),
     ("hidden_act", [1, None, ["silu"]], "a string"),
     ("mlp_bias", [0, 1, "false", None], "true or false"),
-    ("head_dim", ["8", 0, False], "an integer from 1 to 2147483647"),
+    ("head_dim", ["8", 0, False], "an integer from 1 to 16384"),
     ("layer_types", ["full_attention", {}, None], "a list"),
     ("layer_types", [[1], ["a", None]], "a string"),
 ]
