@@ -11,6 +11,7 @@ from . import BundleError
 from .metadata import BundleParameters, is_utf8
 from .session import Session
 from .task import MODEL, TOKENIZER, read_task
+from .tokenizer import load_tokenizer
 
 # What a character is decoded to whose last bytes are still to come.
 _INCOMPLETE = "\N{REPLACEMENT CHARACTER}"
@@ -50,8 +51,7 @@ def run(
             f"{bundle}: its tokenizer is in GPT-2's byte alphabet (BYTES_TO_UNICODE), which only "
             "MediaPipe's engine maps"
         )
-    processor = SentencePieceProcessor()
-    processor.LoadFromSerializedProto(task.read(TOKENIZER))
+    processor = load_tokenizer(task.read(TOKENIZER), f"{bundle}: {TOKENIZER}").processor
     prompt_tokens = _prompt_tokens(processor, task.parameters, prompt)
     stops = {processor.PieceToId(token): token for token in task.parameters.stop_tokens}
     with Session(task.read(MODEL)) as session:

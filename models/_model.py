@@ -29,7 +29,8 @@ def model_without_weights(checkpoint: Checkpoint) -> nn.Module:
     """
     config = checkpoint.config
     module = architecture(config.get("model_type"))
-    settings = read_config(config, module.Config, module.__name__)
+    where = checkpoint.path.name if checkpoint.folder is None else "config.json"
+    settings = read_config(config, module.Config, where)
     with torch.device("meta"):
         model = module.Model(settings)
     every = dict(model.named_parameters(remove_duplicate=False))

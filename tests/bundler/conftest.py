@@ -1,6 +1,7 @@
 """A checkpoint so small that a test can build it, with all that a folder of the Hub has."""
 
 import json
+import re
 import shutil
 import sysconfig
 from collections.abc import Callable
@@ -121,6 +122,13 @@ def tiny_tokenizer(tiny: Path) -> bytes:
 
 
 @pytest.fixture
+def tokenizer_file(tiny_tokenizer: bytes, tmp_path: Path) -> Path:
+    path = tmp_path / "tiny.model"
+    path.write_bytes(tiny_tokenizer)
+    return path
+
+
+@pytest.fixture
 def checkpoint(tiny: Path, tiny_tokenizer: bytes, tmp_path: Path) -> Path:
     """A copy to spoil. It has its tokenizer.model too, so that building it takes no time."""
     folder = Path(shutil.copytree(tiny, tmp_path / "checkpoint"))
@@ -174,9 +182,12 @@ def taskpress(capfd: pytest.CaptureFixture[str]) -> Taskpress:
 
 @pytest.fixture
 def refused(taskpress: Taskpress, tmp_path: Path) -> Callable[..., str]:
-    """Runs a command that must fail: exit code 1, one line, nothing left. Gives the line."""
+    """Runs a command that must fail: exit code 1, one line, nothing left. Gives the line.
 
-    def run(*arguments: object) -> str:
+    says: an expression that it must match.
+    """
+
+    def run(*arguments: object, says: str = "") -> str:
         before = sorted(tmp_path.rglob("*"))
         ran = taskpress(*arguments)
         assert ran.code == 1, ran
@@ -184,6 +195,9 @@ def refused(taskpress: Taskpress, tmp_path: Path) -> Callable[..., str]:
         assert ran.err.count("\n") == 1, ran.err
         assert ran.err.endswith("\n"), ran.err
         assert sorted(tmp_path.rglob("*")) == before
-        return ran.err.removeprefix("error: ").rstrip("\n")
+        line = ran.err.removeprefix("error: ").rstrip("\n")
+        assert re.search(says, line), line
+        assert len(line) < 500
+        return line
 
     return run
