@@ -6,7 +6,6 @@ Each verb imports what it needs when it runs, so that `--help` answers at once.
 import argparse
 import io
 import json
-import math
 import os
 import sys
 from collections.abc import Sequence
@@ -17,6 +16,7 @@ from ..converter import ConversionError
 from ..models import CheckpointError
 from ..tokenization import TokenizerError
 from . import BundleError
+from .arguments import count, lengths, rate
 
 if TYPE_CHECKING:
     from .build import Options, Report
@@ -75,9 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     parity = verbs.add_parser("parity", help="compare a SentencePiece model with the original")
     parity.add_argument("checkpoint", help=f"{_CHECKPOINT}, with its tokenizer")
     parity.add_argument("tokenizer", type=Path, help="the SentencePiece model")
-    parity.add_argument(
-        "--pairs", type=_count, default=20_000, help="random id pairs (%(default)s)"
-    )
+    parity.add_argument("--pairs", type=count, default=20_000, help="random id pairs (%(default)s)")
     parity.add_argument("--seed", type=int, default=0, help="of the pairs (%(default)s)")
     parity.add_argument(
         "--corpus",
@@ -89,7 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parity.add_argument(
         "--threshold",
-        type=_rate,
+        type=rate,
         default=0.0,
         metavar="RATE",
         help="exit with 1 where a mismatch rate is above it (%(default)s)",
@@ -110,10 +108,14 @@ def _parser() -> argparse.ArgumentParser:
     _add_json(inspect)
     inspect.set_defaults(verb=_inspect)
 
+    models = verbs.add_parser("models", help="list the model families, and the keys they read")
+    _add_json(models)
+    models.set_defaults(verb=_models)
+
     run = verbs.add_parser("run", help="ask a bundle, on this machine's CPU")
     run.add_argument("bundle", type=Path, metavar="FILE.task")
     run.add_argument("prompt")
-    run.add_argument("--max-tokens", type=_count, help="stop after so many tokens")
+    run.add_argument("--max-tokens", type=count, help="stop after so many tokens")
     _add_json(run)
     run.set_defaults(verb=_run)
     return parser
@@ -139,13 +141,13 @@ def _add_conversion(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--prefill-lengths",
-        type=_lengths,
+        type=lengths,
         metavar="N,N,...",
         help="a signature prefill_N for each (8,64,128,256,512,1024 as far as they fit)",
     )
     group.add_argument(
         "--context-length",
-        type=_count,
+        type=count,
         default=1280,
         metavar="N",
         help="tokens of prompt and answer together (%(default)s)",
@@ -191,30 +193,6 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
         group.add_argument(f"--{name}-prefix", metavar="TEXT", help=what)
         if name != "session":
             group.add_argument(f"--{name}-suffix", metavar="TEXT")
-
-
-def _count(text: str) -> int:
-    try:
-        value = int(text)
-    except ValueError:
-        value = 0
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text!r:.80}: needs an integer from 1 on")
-    return value
-
-
-def _rate(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"{text!r:.80}: needs a number from 0 to 1")
-    return value
-
-
-def _lengths(text: str) -> tuple[int, ...]:
-    return tuple(_count(part) for part in text.split(","))
 
 
 def _options(arguments: argparse.Namespace) -> "Options":
@@ -372,6 +350,14 @@ def _inspect(arguments: argparse.Namespace) -> int:
 
     summary = summarize(arguments.file)
     print(_json(summary.to_dict()) if arguments.json else summary.table())
+    return 0
+
+
+def _models(arguments: argparse.Namespace) -> int:
+    from ..models import families
+
+    found = families()
+    print(_json([f._asdict() for f in found]) if arguments.json else "\n".join(map(str, found)))
     return 0
 
 

@@ -1,0 +1,31 @@
+"""The values that the command line takes, read from text as argparse does it."""
+
+import argparse
+import math
+
+
+def count(text: str) -> int:
+    """An integer from 1 on."""
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r:.80}: needs an integer from 1 on")
+    return value
+
+
+def rate(text: str) -> float:
+    """A number from 0 to 1."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r:.80}: needs a number from 0 to 1")
+    return value
+
+
+def lengths(text: str) -> tuple[int, ...]:
+    """Integers from 1 on, with commas between them."""
+    return tuple(count(part) for part in text.split(","))
