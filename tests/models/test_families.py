@@ -94,3 +94,10 @@ def test_gguf_tables_have_llama_cpps_names(family: Any) -> None:
 def test_a_mixture_of_experts_is_refused_with_the_reason(model_type: str) -> None:
     with pytest.raises(CheckpointError, match="a mixture of experts is not implemented"):
         architecture(model_type)
+
+
+def test_the_guides_example_is_the_file() -> None:
+    guide = (MODELS / "README.md").read_text()
+    example = guide.split("```python\n")[1].split("```")[0]
+    assert example == (MODELS / "mistral.py").read_text()
+    assert len(example.splitlines()) <= 60
