@@ -39,9 +39,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (BundleError, CheckpointError, ConversionError, TokenizerError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    except BrokenPipeError:
-        # The reader of our output, such as `head`, has seen enough.
+    except OSError as error:
+        if error.filename is not None:
+            raise  # a file's own errors are named where it is opened: this is a mistake of ours
+        # What is left to print goes nowhere: Python would try again when it ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # A reader such as `head` that goes has seen enough.
+        if not isinstance(error, BrokenPipeError):
+            print(f"error: standard output: {error.strerror}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("error: interrupted", file=sys.stderr)

@@ -345,6 +345,13 @@ def test_a_reader_that_has_seen_enough(tiny_task: Path) -> None:
     assert (ran.returncode, ran.stderr) == (1, b"")
 
 
+def test_an_output_that_is_full(tiny_task: Path) -> None:
+    command = [sys.executable, "-m", "taskpress.bundler", "inspect", tiny_task]
+    with Path("/dev/full").open("w") as full:
+        ran = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, check=False)
+    assert (ran.returncode, ran.stderr) == (1, b"error: standard output: No space left on device\n")
+
+
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_a_conversion_that_is_stopped_leaves_nothing_under_the_name(
     how: signal.Signals, large: Path, tmp_path: Path
