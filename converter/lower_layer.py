@@ -76,7 +76,7 @@ def matmul(g: Graph, x: Operand, y: Operand) -> Tensor:
     return g.op("BATCH_MATMUL", [x, y], shape, adjX=adj_x, adjY=adj_y)
 
 
-@lowers("aten.softmax.int", "aten._softmax.default")
+@lowers("aten.softmax.int", "aten._softmax.default", "aten._safe_softmax.default")
 def softmax(g: Graph, x: Operand, dim: int, dtype: torch.dtype | bool | None = None) -> Tensor:
     x = cast(g, x, "float32")
     if axis_of(x, dim) != len(x.shape) - 1:

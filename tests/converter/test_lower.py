@@ -53,6 +53,10 @@ CASES: dict[str, tuple[Callable[..., object], tuple[torch.Tensor, ...]]] = {
     "gelu": (F.gelu, (X,)),
     "gelu tanh": (lambda x: F.gelu(x, approximate="tanh"), (X,)),
     "softmax": (lambda x: torch.softmax(x, -1), (X,)),
+    "attention": (
+        lambda x, y: F.scaled_dot_product_attention(x[:, None], y[:, None], x[:, None]),
+        (X, Y),
+    ),
     "mean": (lambda x: x.mean(-1, keepdim=True), (X,)),
     "mean of two": (lambda x: x.mean((0, 2)), (X,)),
     "sum": (lambda x: x.sum(1), (X,)),
