@@ -1,99 +1,99 @@
 """Compiles a byte-level BPE vocabulary and its PreTokenizer to SentencePiece's means.
 
-What comes out, a `Plan`, holds no bytes of any format; `sentencepiece_model` explains the idea.
+`sentencepiece_model` explains the idea; `glue` and `keys` hold the two means that need most words.
 """
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from enum import Enum, IntEnum
+from dataclasses import dataclass, field
+from itertools import pairwise
 
 from tokenizers import Tokenizer
 
-from .pre_tokenizer import CharacterClass, PreTokenizer, character_classes, class_of
+from .plan import Piece, Plan, Role, Stage
+from .pre_tokenizer import Kind, PreTokenizer
 from .spelling import PRIVATE, byte_letter, letters_to_text, spell, text_to_letters
-from .tokenizer_json import Vocabulary
+from .tokenizer_json import MAX_ID, Vocabulary
 
-QUOTES_KEPT = 8  # apostrophes in a row that one key takes
-QUOTES_AFTER_RARE_MARK = 3  # likewise after a mark beyond ASCII: there are 12,000 of them
 # bytes that can stand for UNKNOWN: SentencePiece finds no piece for null, the others never occur
 UNKNOWN_BYTES = (0x00, 0xFF, 0xFE, 0xFD, 0xFC, 0xFB, 0xFA, 0xF9, 0xF8, 0xC0, 0xC1)
-
-
-class Stage(IntEnum):
-    """When a merge happens: all of one stage come before any of the next, over the whole text."""
-
-    LONE = 0  # the bytes of a number that is a pre-token by itself
-    WORD = 1  # all that is not mentioned here
-    REJOIN = 2  # glue: numbers and spaces that are several tokens become one symbol
-    CUT = 3  # glue: the last of a run of spaces and the token that follows
-    SPACE = 4  # runs of spaces
-
-
-class Role(Enum):
-    """What SentencePiece does with a piece."""
-
-    TOKEN = "merged from its parts"
-    GLUE = "merged from its parts, and taken apart again at the end"
-    ADDED = "found in the text before anything else"
-    NEVER = "never found in a text"
-    UNKNOWN = "given to what has no piece"
+SPACE_SIGN = "\u2581"  # SentencePiece decodes it to a space
+COMMENT = "*"  # "/*" begins lines; to wait with every mark after "/" costs more than it gives
+JOINED_ONLY_IN_RUNS = (Kind.SPACE, Kind.NUMBER)
+# what a character is put next to, to see whether it is ever split
+NEIGHBOURS = ("{0}{0}", "a{0}", "{0}a", "({0}", "{0}.", " {0}{0}", "{0}\n", "1{0}1", "\n{0} ")
 
 
 @dataclass(frozen=True)
-class Piece:
-    """A piece of the model; of TOKEN and GLUE the lowest (stage, rank) is merged first."""
+class Source:
+    """What is compiled: the vocabulary, the rules, and the original to ask how it encodes.
 
-    text: str
-    role: Role
-    stage: Stage = Stage.WORD
-    rank: int = 0
-
-
-@dataclass(frozen=True)
-class Plan:
-    """The content of a SentencePiece model.
-
-    pieces: the original's ids in order, then glue; normalizer, denormalizer: what is rewritten
-    before encoding and after decoding, the longest key at each position.
+    ids: bytes -> id; kept: characters beyond ASCII that are one letter, and not one a byte;
+    spaced: those of them that the original splits behind a space; private: id -> the letter of a
+    token that no merge may make; texts: id -> how the token is spelled; looked_up: the words that
+    the original takes whole although no merges make them.
     """
 
-    pieces: list[Piece]
-    normalizer: dict[bytes, bytes]
-    denormalizer: dict[bytes, bytes]
+    vocabulary: Vocabulary
+    rules: PreTokenizer
+    original: Tokenizer
+    ids: dict[bytes, int]
+    kept: set[str] = field(default_factory=set)
+    spaced: set[str] = field(default_factory=set)
+    private: dict[int, str] = field(default_factory=dict)
+    texts: dict[int, str] = field(default_factory=dict)
+    looked_up: set[int] = field(default_factory=set)
+
+    def encode(self, texts: list[str]) -> list[list[int]]:
+        """The ids of some texts."""
+        return [e.ids for e in self.original.encode_batch(texts, add_special_tokens=False)]
+
+    def spell(self, raw: bytes) -> str:
+        """How bytes are written, but for private letters."""
+        return spell(raw, self.kept)
 
 
 def compile_plan(vocabulary: Vocabulary, rules: PreTokenizer, original: Tokenizer) -> Plan:
     """Compiles; `original` is asked how it encodes where that is simpler than to deduce it."""
+    from . import glue, keys
+
     ids = {raw: token_id for token_id, raw in vocabulary.tokens.items()}
-    written_whole = _tokens_written_whole(vocabulary, rules, original)
+    source = Source(vocabulary, rules, original, ids)
+    _keep_characters(source)
+    numbers = keys.number_groups(source)
     letters = map(chr, PRIVATE)
-    private = {i: next(letters) for i in (*written_whole, *_never_given(vocabulary, original))}
-    texts = {i: private.get(i) or spell(raw) for i, raw in vocabulary.tokens.items()}
-    pieces = [_piece(i, vocabulary, rules, texts) for i in range(vocabulary.size)]
+    whole = dict.fromkeys((*_written_whole(source), *_never_given(source)))
+    runs = [ids[run.encode()] for run in keys.keyed_runs(source)]
+    numbered = keys.tokens_of(numbers, source)
+    source.looked_up.update(keys.looked_up_only(source))
+    for token_id in (*whole, *numbered, *runs, *sorted(source.looked_up)):
+        if token_id not in source.private:
+            source.private[token_id] = next(letters)
+    for token_id, raw in vocabulary.tokens.items():
+        source.texts[token_id] = source.private.get(token_id) or source.spell(raw)
+    pieces = [_piece(i, source) for i in range(vocabulary.size)]
     _place_unknown(pieces, ids)
-    glue = (
-        *_rejoining_glue(vocabulary, rules, original),
-        *_cutting_glue(vocabulary, rules, texts, ids),
-    )
     known = {piece.text for piece in pieces}
-    for piece in glue:
+    for piece in glue.all_glue(source):
         if piece.text not in known:
             known.add(piece.text)
             pieces.append(piece)
     normalizer = text_to_letters(raw[0] for raw in ids if len(raw) == 1)
-    normalizer |= {vocabulary.tokens[i]: private[i].encode() for i in written_whole}
-    normalizer |= _contractions_kept_apart(rules, normalizer)
+    normalizer |= keys.all_keys(source, normalizer, numbers)
     denormalizer = letters_to_text(ids)
     denormalizer |= {
         letter.encode(): vocabulary.tokens[token_id]
-        for token_id, letter in private.items()
+        for token_id, letter in source.private.items()
         if b"\0" not in vocabulary.tokens[token_id]
+    }
+    contents = [token.content for token in vocabulary.added.values()]
+    denormalizer |= {
+        content.replace(SPACE_SIGN, " ").encode(): content.encode()
+        for content in contents
+        if SPACE_SIGN in content
     }
     return Plan(pieces, normalizer, denormalizer)
 
 
-def _decoded(raw: bytes) -> str | None:
+def decoded(raw: bytes) -> str | None:
     """The text of a token; None when it begins or ends inside a character."""
     try:
         return raw.decode()
@@ -101,74 +101,148 @@ def _decoded(raw: bytes) -> str | None:
         return None
 
 
-def _never_joined(rules: PreTokenizer) -> set[CharacterClass]:
-    """The classes of characters that take no space in front and do not cut a run of spaces."""
-    numbers = {CharacterClass.NUMBER} if rules.lone_numbers else set[CharacterClass]()
-    return {CharacterClass.SPACE} | numbers
+def _keep_characters(source: Source) -> None:
+    """Finds the marks and spaces beyond ASCII that are one letter.
+
+    Runs of marks are merged before words where a mark may begin one, and runs of spaces after
+    them: that needs whole characters. One is kept when the original never splits it between its
+    bytes, and merges runs of it as if it were a byte; one that is split behind a space only is
+    written by bytes there.
+    """
+    contents = "".join(token.content for token in source.vocabulary.added.values())
+    excluded = set(contents) | {SPACE_SIGN} if SPACE_SIGN in contents else {SPACE_SIGN}
+    kinds = {Kind.SPACE, Kind.MARK} if source.rules.marks_begin_words else {Kind.SPACE}
+    candidates = [
+        text
+        for raw in source.ids
+        if 1 < len(raw) <= 4 and (text := decoded(raw)) is not None and len(text) == 1
+        if source.rules.kind(text) in kinds and text not in excluded
+    ]
+    forms = [form.format(text) for text in candidates for form in (" {0}", *NEIGHBOURS)]
+    each = iter(zip(forms, source.encode(forms), strict=True))
+    for text in candidates:
+        splits = [_is_split(text, *next(each), source) for _ in (0, *NEIGHBOURS)]
+        if not any(splits[1:]):
+            source.kept.add(text)
+            if splits[0]:
+                source.spaced.add(text)
+    runs = [f"{start}{text * n}" for text in candidates for n in (2, 3, 4) for start in ("", " ")]
+    for run, ids in zip(runs, source.encode(runs), strict=True):
+        if run[-1] in source.kept - source.spaced and _merged(run, source) != ids:
+            source.kept.discard(run[-1])
 
 
-def _tokens_written_whole(
-    vocabulary: Vocabulary, rules: PreTokenizer, original: Tokenizer
-) -> list[int]:
+def _merged(text: str, source: Source) -> list[int]:
+    """The ids that merging whole characters by rank gives for a short text."""
+    parts = [character.encode() for character in text]
+    while len(parts) > 1:
+        ranks = [source.vocabulary.ranks.get(a + b, MAX_ID) for a, b in pairwise(parts)]
+        at = ranks.index(min(ranks))
+        if ranks[at] == MAX_ID:
+            break
+        parts[at : at + 2] = [parts[at] + parts[at + 1]]
+    return [source.ids.get(part, -1) for part in parts]
+
+
+def _is_split(character: str, text: str, ids: list[int], source: Source) -> bool:
+    """Whether a token ends inside of the character."""
+    ends, position = set[int](), 0
+    for token_id in ids:
+        position += len(source.vocabulary.tokens.get(token_id, b""))
+        ends.add(position)
+    width = len(character.encode())
+    position = 0
+    for c in text:
+        if c == character and any(position + inside in ends for inside in range(1, width)):
+            return True
+        position += len(c.encode())
+    return False
+
+
+def is_lone(text: str, rules: PreTokenizer) -> bool:
+    """Whether a character is a space, or a number that takes no space in front of it."""
+    kind = rules.kind(text)
+    return kind is Kind.SPACE or (kind is Kind.NUMBER and len(rules.cut(f" {text}")) > 1)
+
+
+def _written_whole(source: Source) -> list[int]:
     """Tokens that the normalizer writes as one letter wherever the text has them.
 
     Contractions, which no merge may make where the original does not take them; and numbers and
     spaces beyond ASCII, whose bytes a space in front must not merge with.
     """
-    in_runs = set("".join(_runs_of_spaces(vocabulary)))
-    classes = _never_joined(rules)
-    found: list[int] = []
-    for token_id, raw in vocabulary.tokens.items():
-        text = _decoded(raw)
+    longer = [t for raw in source.ids if (t := decoded(raw)) is not None and len(t) > 1]
+    in_runs = {c for text in longer for c in text if source.rules.kind(c) in JOINED_ONLY_IN_RUNS}
+    found: list[tuple[int, str]] = []
+    for token_id, raw in source.vocabulary.tokens.items():
+        text = decoded(raw)
         if text is None or len(raw) == 1:
             continue
-        lone = len(text) == 1 and class_of(text) in classes and text not in in_runs
-        if (lone or text in rules.contractions) and _encode(original, text) == [token_id]:
-            found.append(token_id)
-    return found
+        lone = len(text) == 1 and is_lone(text, source.rules) and text not in in_runs
+        if lone or text in source.rules.contractions:
+            found.append((token_id, text))
+    results = source.encode([text for _, text in found])
+    return [i for (i, _), ids in zip(found, results, strict=True) if ids == [i]]
 
 
-def _never_given(vocabulary: Vocabulary, original: Tokenizer) -> list[int]:
+def _never_given(source: Source) -> list[int]:
     """Tokens that the original never gives: its expression or an added token always cuts them."""
-    cut = original.pre_tokenizer.pre_tokenize_str
-    added = {token.content for token in vocabulary.added.values()}
-    texts = ((token_id, _decoded(raw)) for token_id, raw in vocabulary.tokens.items())
+    added = {token.content for token in source.vocabulary.added.values()}
+    texts = ((token_id, decoded(raw)) for token_id, raw in source.vocabulary.tokens.items())
     return [
         token_id
         for token_id, text in texts
-        if text is not None and (text in added or (len(text) > 1 and len(cut(text)) > 1))
+        if text is not None
+        and (text in added or (len(text) > 1 and len(source.rules.cut(text)) > 1))
     ]
 
 
-def _encode(original: Tokenizer, text: str) -> list[int]:
-    return original.encode(text, add_special_tokens=False).ids
-
-
-def _runs_of_spaces(vocabulary: Vocabulary) -> list[str]:
+def runs_of_spaces(source: Source) -> list[str]:
     """The tokens that are several spaces."""
-    texts = map(_decoded, vocabulary.tokens.values())
-    return [text for text in texts if text is not None and len(text) > 1 and _is_spaces(text)]
+    texts = map(decoded, source.vocabulary.tokens.values())
+    return [t for t in texts if t is not None and len(t) > 1 and _is_spaces(t, source.rules)]
 
 
-def _piece(
-    token_id: int, vocabulary: Vocabulary, rules: PreTokenizer, texts: dict[int, str]
-) -> Piece:
+def _is_spaces(text: str, rules: PreTokenizer) -> bool:
+    return text.isspace() and all(rules.kind(character) is Kind.SPACE for character in text)
+
+
+def is_mark_run(text: str, source: Source) -> bool:
+    """Whether all merges of a token belong to the stage of marks: " (", "),", ")\\n", "\\n\\n"."""
+    rules = source.rules
+    if not rules.marks_begin_words:
+        return False
+    body = text.rstrip("".join(rules.mark_endings)) if rules.mark_endings else text
+    if not body:
+        return True
+    if body[0] == " ":
+        body = body[1:]
+    return bool(body) and all(
+        (c < "\x80" or c in source.kept) and (rules.kind(c) is Kind.MARK or c in rules.mark_endings)
+        for c in body
+    )
+
+
+def _piece(token_id: int, source: Source) -> Piece:
+    vocabulary = source.vocabulary
     if token_id in vocabulary.added:
         return Piece(vocabulary.added[token_id].content, Role.ADDED)
     raw = vocabulary.tokens.get(token_id)
     if raw is None:
         return Piece(f"<|hole_{token_id}|>", Role.NEVER)
-    text = texts[token_id]
+    text = source.texts[token_id]
     rank = vocabulary.ranks.get(raw)
     if rank is None:
-        return Piece(text, Role.TOKEN if len(raw) == 1 else Role.NEVER)
-    decoded = _decoded(raw)
-    is_run = decoded is not None and len(decoded) > 1 and _is_spaces(decoded)
-    return Piece(text, Role.TOKEN, Stage.SPACE if is_run else Stage.WORD, rank)
-
-
-def _is_spaces(text: str) -> bool:
-    return all(class_of(character) is CharacterClass.SPACE for character in text)
+        return Piece(text, Role.TOKEN if len(text) == 1 else Role.NEVER)
+    stage = Stage.WORD
+    spelled = decoded(raw)
+    if spelled is not None and len(spelled) > 1:
+        if is_mark_run(spelled, source):
+            comments = {mark + COMMENT for mark in source.rules.after_endings}
+            stage = Stage.LATE_MARK if spelled[:2] in comments else Stage.MARK
+        elif _is_spaces(spelled, source.rules):
+            stage = Stage.SPACE
+    return Piece(text, Role.TOKEN, stage, rank)
 
 
 def _place_unknown(pieces: list[Piece], ids: dict[bytes, int]) -> None:
@@ -179,113 +253,3 @@ def _place_unknown(pieces: list[Piece], ids: dict[bytes, int]) -> None:
             pieces[token_id] = Piece(byte_letter(byte), Role.UNKNOWN)
             return
     pieces.append(Piece("<|unknown|>", Role.UNKNOWN))
-
-
-def _rejoining_glue(
-    vocabulary: Vocabulary, rules: PreTokenizer, original: Tokenizer
-) -> Iterator[Piece]:
-    """Glue that makes one symbol of a space or lone number of several tokens.
-
-    Its first token alone could as well begin a letter, and would be taken for one by the glue of
-    the next stage. Joined from the right: the last tokens of a character are no beginning.
-    Numbers are joined before a space in front can merge with their first byte, unless that would
-    keep the space from more characters that take it.
-    """
-    classes = _never_joined(rules)
-    early = _number_beginnings(rules)
-    texts = [
-        chr(point)
-        for point, character_class in enumerate(character_classes())
-        if point >= 0x80 and character_class in classes
-    ]
-    for text, encoding in zip(
-        texts, original.encode_batch(texts, add_special_tokens=False), strict=True
-    ):
-        parts = [vocabulary.tokens[token_id] for token_id in encoding.ids]
-        if text.encode()[:2] in early and all(len(part) == 1 for part in parts):
-            for end in range(2, len(parts) + 1):
-                yield Piece(spell(b"".join(parts[:end])), Role.GLUE, Stage.LONE)
-        else:
-            for start in range(len(parts) - 2, -1, -1):
-                yield Piece(spell(b"".join(parts[start:])), Role.GLUE, Stage.REJOIN)
-
-
-def _number_beginnings(rules: PreTokenizer) -> set[bytes]:
-    """The first two bytes that begin more lone numbers than other characters."""
-    if not rules.lone_numbers:
-        return set()
-    numbers: Counter[bytes] = Counter()
-    for point, character_class in enumerate(character_classes()):
-        if point >= 0x80 and character_class != CharacterClass.OTHER:
-            weight = 1 if character_class == CharacterClass.NUMBER else -1
-            numbers[chr(point).encode()[:2]] += weight
-    return {beginning for beginning, surplus in numbers.items() if surplus > 0}
-
-
-def _cutting_glue(
-    vocabulary: Vocabulary, rules: PreTokenizer, texts: dict[int, str], ids: dict[bytes, int]
-) -> Iterator[Piece]:
-    """Glue that keeps the last of a run of spaces from merging with those before it.
-
-    Needed for each space that ends a longer token, with each token that can begin a pre-token of
-    another class; words are complete at this stage.
-    """
-    classes = _never_joined(rules)
-    lasts = sorted({run[-1] for run in _runs_of_spaces(vocabulary) if run[-1].encode() in ids})
-    followers = {
-        raw: texts[token_id]
-        for token_id, raw in vocabulary.tokens.items()
-        if _cuts_spaces(raw, classes)
-    }
-    beginnings = sorted(raw for raw in _number_beginnings(rules) if _decoded(raw) is None)
-    followers |= {raw: spell(raw) for raw in beginnings if raw not in ids}
-    for last in lasts:
-        for raw, text in followers.items():
-            if last.encode() + raw not in ids:
-                yield Piece(spell(last.encode()) + text, Role.GLUE, Stage.CUT)
-
-
-def _cuts_spaces(raw: bytes, classes: set[CharacterClass]) -> bool:
-    """Whether a pre-token can begin with this token and cuts off the space in front of it."""
-    lead = raw[0]
-    if 0x80 <= lead < 0xC2 or lead >= 0xF5:
-        return False  # no character begins with it
-    length = 1 + (lead >= 0xC2) + (lead >= 0xE0) + (lead >= 0xF0)
-    character = _decoded(raw[:length])
-    # a token that is the beginning of a space or number is hidden in the symbol rejoined from it
-    return character is None or class_of(character) not in classes
-
-
-def _contractions_kept_apart(
-    rules: PreTokenizer, normalizer: Mapping[bytes, bytes]
-) -> dict[bytes, bytes]:
-    """Normalizer keys for apostrophes that a run of marks takes, so that no contraction begins.
-
-    The key is the mark or space in front of the apostrophe and as many apostrophes as follow. More
-    than QUOTES_KEPT of them are taken in several steps: the last step may not leave one alone.
-    """
-    endings = sorted(text[1:] for text in rules.contractions)
-    if not endings:
-        return {}
-    keys: dict[bytes, bytes] = {}
-
-    def keep(text: str) -> None:
-        letters = (bytes([byte]) for byte in text.encode())
-        keys[text.encode()] = b"".join(normalizer.get(letter, letter) for letter in letters)
-
-    for start in ("", " ", *_marks(range(1, 0x80))):
-        for count in range(1 if start else 2, QUOTES_KEPT + 1):
-            keep(start + "'" * count)
-        for ending in endings:
-            keep(start + "'" * (QUOTES_KEPT + 1) + ending)
-    for mark in _marks(range(0x80, 0x40000)):
-        for count in range(1, QUOTES_AFTER_RARE_MARK + 1):
-            keep(mark + "'" * count)
-    return keys
-
-
-def _marks(points: Iterable[int]) -> Iterator[str]:
-    classes = character_classes()
-    for point in points:
-        if classes[point] == CharacterClass.MARK and chr(point) != "'":
-            yield chr(point)

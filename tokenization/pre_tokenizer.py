@@ -1,135 +1,199 @@
 """What the original does to a text before it merges bytes, as data that the compiler works from.
 
-A byte-level BPE tokenizer cuts the text with a regular expression into pre-tokens, and merges only
-inside of one. The expressions in use are combinations of few decisions, which `PreTokenizer` names;
-which character is a letter, a number or a space is asked from the `tokenizers` library itself,
-since its Unicode tables are not those of Python.
+A byte-level BPE tokenizer cuts the text with regular expressions into pre-tokens, and merges only
+inside of one. `expression` finds the cells of characters that these expressions tell apart. What
+they do with each cell is then asked from the original's own pre-tokenizer, with short texts of one
+character a cell: does a space join it, does it cut the last space off a run, how many of it make a
+pre-token. So no expression is known by name, and any is analysed in the same way.
 """
 
+import string
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import IntEnum
-from functools import cache
+from itertools import product
 from typing import Any
 
-from tokenizers import Regex
-from tokenizers.pre_tokenizers import Digits, Split
+import numpy as np
+from tokenizers import Tokenizer
 
-from . import TokenizerError
+from . import TokenizerError, expression
 
-PLANES_ASKED = 4  # Unicode has letters, numbers and spaces in planes 0 to 3 only
-ASKED_AT_ONCE = 0x4000  # code points a call, so that the answers stay small in memory
-SURROGATES = range(0xD800, 0xE000)
-
-
-class CharacterClass(IntEnum):
-    """The classes that the expressions tell apart."""
-
-    OTHER = 0  # what is none of the following, assigned or not
-    MARK = 1  # [\p{P}\p{S}\p{M}\p{Cc}\p{Cf}]: the assigned part of OTHER
-    LETTER = 2  # \p{L}
-    NUMBER = 3  # \p{N}, and what Digits takes for one
-    SPACE = 4  # \s
+MAX_GROUP = 8  # the longest pre-token of numbers that counts as a group, and not as any run
+CONTRACTION_LETTERS = 2  # behind the apostrophe
+ASSIGNED_MARKS = r"[\p{P}\p{S}\p{M}\p{Cc}\p{Cf}]"
 
 
-EXPRESSIONS = {
-    CharacterClass.MARK: r"[\p{P}\p{S}\p{M}\p{Cc}\p{Cf}]+",
-    CharacterClass.LETTER: r"\p{L}+",
-    CharacterClass.NUMBER: r"\p{N}+",
-    CharacterClass.SPACE: r"\s+",  # after MARK: tab and newline are controls too
-}
+class Kind(IntEnum):
+    """What a character does in a pre-token."""
+
+    MARK = 0  # makes runs with marks: punctuation, symbols, what is not assigned
+    LETTER = 1  # makes runs with letters
+    NUMBER = 2  # \p{N}, and what Digits takes for one
+    SPACE = 3  # \s
+    APART = 4  # none of these: in no run, or only in runs of its own cell
+
+
+Cut = Callable[[str], list[str]]
 
 
 @dataclass(frozen=True)
 class PreTokenizer:
-    """How a text is cut, left to right; the first that fits is taken.
+    """How a text is cut.
 
-    1. `contractions`, where one begins;
-    2. a run of letters, with one space in front of it if there is one;
-    3. a run of numbers likewise, or, with `lone_numbers`, each number by itself and no space;
-    4. a run of other characters that are no spaces, likewise with a space;
-    5. a run of spaces. Its last character is cut off (and, if it is " ", belongs to what follows)
-       when one of 1 to 4 follows, but not before a lone number or the end of the text.
+    kinds: the Kind of each code point, uint8 [POINTS]; hidden: bool [POINTS], the characters that
+    are cut out before spaces are looked at, so that they take no space and cut none off a run;
+    contractions: "'s" and the like, where they are pre-tokens whatever follows;
+    group: the most numbers in a pre-token, 0 for any number of them;
+    marks_begin_words: whether one mark may begin a pre-token of letters, as in "(foo";
+    mark_endings: characters that are no marks but belong to a run of marks in front of them;
+    after_endings: ASCII marks that such a run takes behind those too, while others begin a new one;
+    shortened: the spaces that a run loses at its end when something else follows;
+    cut: the pre-tokens of a text.
     """
 
+    kinds: np.ndarray
+    hidden: np.ndarray
     contractions: tuple[str, ...]
-    lone_numbers: bool
+    group: int
+    marks_begin_words: bool
+    mark_endings: frozenset[str]
+    after_endings: frozenset[str]
+    shortened: frozenset[str]
+    cut: Cut
+
+    def kind(self, character: str) -> Kind:
+        """The kind of one character."""
+        point = ord(character)
+        return Kind(self.kinds[point]) if point < len(self.kinds) else Kind.MARK
+
+    def is_hidden(self, character: str) -> bool:
+        """Whether one character is cut out before spaces are looked at."""
+        point = ord(character)
+        return point < len(self.hidden) and bool(self.hidden[point])
+
+    def characters(self, kind: Kind, start: int = 0x80) -> Iterator[str]:
+        """The assigned characters of a kind, from code point `start`."""
+        chosen = self.kinds == kind
+        if kind is Kind.MARK:
+            chosen &= expression.members(ASSIGNED_MARKS)
+        chosen[expression.SURROGATES.start : expression.SURROGATES.stop] = False
+        return (chr(point) for point in np.flatnonzero(chosen).tolist() if point >= start)
 
 
-GPT2_CONTRACTIONS = ("'s", "'t", "'re", "'ve", "'m", "'ll", "'d")
-GPT2 = PreTokenizer(GPT2_CONTRACTIONS, lone_numbers=False)
-LONE_NUMBERS = PreTokenizer(GPT2_CONTRACTIONS, lone_numbers=True)
+def recognise(document: dict[str, Any], original: Tokenizer, where: str) -> PreTokenizer:
+    """Analyses the pre-tokenizer of a byte-level tokenizer.json document.
 
-
-def recognise(document: dict[str, Any], where: str) -> PreTokenizer:
-    """The PreTokenizer of a tokenizer.json document; TokenizerError when it is not known."""
-    if document.get("normalizer") is not None:
-        kind = document["normalizer"].get("type")
-        raise TokenizerError(f"{where}: normalizer is {kind!r}; only none can be rebuilt")
-    steps = _steps(document.get("pre_tokenizer"))
-    if not steps or not _is_gpt2(steps[-1]):
-        raise _unknown(steps, where)
-    if len(steps) == 1:
-        return GPT2
-    if len(steps) == 2 and _is_lone_numbers(steps[0]):
-        return LONE_NUMBERS
-    raise _unknown(steps, where)
-
-
-def _steps(pre_tokenizer: Any) -> list[Any]:
-    if not isinstance(pre_tokenizer, dict):
-        return []
-    if pre_tokenizer.get("type") != "Sequence":
-        return [pre_tokenizer]
-    steps = pre_tokenizer.get("pretokenizers")
-    return steps if isinstance(steps, list) and all(isinstance(s, dict) for s in steps) else []
-
-
-def _is_gpt2(step: dict[str, Any]) -> bool:
-    return (
-        step.get("type") == "ByteLevel"
-        and step.get("add_prefix_space") is False
-        and step.get("use_regex", True) is True
-    )
-
-
-def _is_lone_numbers(step: dict[str, Any]) -> bool:
-    return step.get("type") == "Digits" and step.get("individual_digits") is True
-
-
-def _unknown(steps: list[Any], where: str) -> TokenizerError:
-    shown = " + ".join(str(step.get("type")) for step in steps) or "missing"
-    return TokenizerError(
-        f"{where}: pre_tokenizer is {shown}; known are ByteLevel (add_prefix_space false, "
-        "use_regex true) and Digits (individual_digits true) + ByteLevel"
-    )
-
-
-@cache
-def character_classes() -> bytes:
-    """The CharacterClass of each code point of planes 0 to 3, one byte each; beyond is OTHER.
-
-    `Digits` knows a newer Unicode than the expressions do, with a few more numbers. Tokenizers
-    without it treat those as OTHER, for which nothing here differs from NUMBER.
+    Raises TokenizerError for steps that do not cut by expressions or classes of characters, or
+    that change the text.
     """
-    classes = bytearray(PLANES_ASKED << 16)
-    digits = Digits(individual_digits=True)
-    for start in range(0, len(classes), ASKED_AT_ONCE):
-        points = [p for p in range(start, start + ASKED_AT_ONCE) if p not in SURROGATES]
-        text = "".join(map(chr, points))
-        for character_class, expression in EXPRESSIONS.items():
-            remover = Split(Regex(expression), "removed", invert=True)  # keeps what matches
-            for _, (begin, end) in remover.pre_tokenize_str(text):
-                for point in points[begin:end]:
-                    classes[point] = character_class
-        between = "x" + "x".join(text)  # a number is cut out of this as one character
-        for _, (begin, end) in digits.pre_tokenize_str(between):
-            if end - begin == 1 and begin % 2 == 1:
-                classes[points[begin // 2]] = CharacterClass.NUMBER
-    return bytes(classes)
+    steps = list(_steps(document.get("pre_tokenizer"), where))
+    if not any(step["type"] == "ByteLevel" for step in steps):
+        shown = " + ".join(str(step["type"]) for step in steps) or "missing"
+        raise TokenizerError(
+            f"{where}: pre_tokenizer is {shown}; ByteLevel must be among the steps"
+        )
+    spaces = expression.members(r"\s")
+    numbers = expression.members(r"\p{N}")
+    if any(step["type"] == "Digits" for step in steps):
+        numbers = numbers | expression.digits()
+    masks = [spaces, numbers, *(mask for step in steps for mask in _masks(step, where))]
+    cell, count = expression.cells(masks)
+
+    def cut(text: str) -> list[str]:
+        pieces = original.pre_tokenizer.pre_tokenize_str(text)
+        return [text[begin:end] for _, (begin, end) in pieces]
+
+    kinds = np.zeros(expression.POINTS, dtype=np.uint8)
+    hidden = np.zeros(expression.POINTS, dtype=bool)
+    for number in range(count):
+        points = np.flatnonzero(cell == number)
+        if int(points[0]) in expression.SURROGATES:
+            continue
+        shown = chr(points[len(points) // 2])
+        if spaces[points[0]]:
+            kind = Kind.SPACE
+        else:
+            kind = Kind.NUMBER if numbers[points[0]] else _kind(shown, cut)
+            hidden[points] = cut("  " + shown)[0] == "  "
+        kinds[points] = kind
+    space_texts = [chr(point) for point in np.flatnonzero(spaces)]
+    return PreTokenizer(
+        kinds,
+        hidden,
+        _contractions(cut),
+        _group(cut),
+        len(cut("(a")) == 1,
+        frozenset(space for space in space_texts if len(cut("(" + space)) == 1),
+        frozenset(c for c in string.punctuation if cut(f"(\n{c}")[0] == f"(\n{c}"),
+        frozenset(space for space in space_texts if cut(f"{space}{space}a")[0] == space),
+        cut,
+    )
 
 
-def class_of(character: str) -> CharacterClass:
-    """The class of one character."""
-    point = ord(character)
-    classes = character_classes()
-    return CharacterClass(classes[point]) if point < len(classes) else CharacterClass.OTHER
+def _kind(character: str, cut: Cut) -> Kind:
+    if len(cut(f"{character}{character}a")) == 1:
+        return Kind.LETTER
+    return Kind.MARK if len(cut(f"!!{character}")) == 1 else Kind.APART
+
+
+def _group(cut: Cut) -> int:
+    longest = len(cut("1" * (MAX_GROUP + 1))[0])
+    return 0 if longest > MAX_GROUP else longest
+
+
+def _contractions(cut: Cut) -> tuple[str, ...]:
+    """All apostrophes with letters that are cut out of the middle of a word."""
+    endings = (
+        "".join(letters)
+        for length in range(1, CONTRACTION_LETTERS + 1)
+        for letters in product(string.ascii_letters, repeat=length)
+    )
+    return tuple(f"'{ending}" for ending in endings if f"'{ending}" in cut(f"a'{ending}a"))
+
+
+def _steps(step: Any, where: str) -> Iterator[dict[str, Any]]:
+    """The steps in order, a Sequence in a Sequence taken apart."""
+    if not isinstance(step, dict):
+        return
+    if step.get("type") == "Sequence":
+        for part in step.get("pretokenizers") or []:
+            yield from _steps(part, where)
+        return
+    if step.get("type") == "ByteLevel" and step.get("add_prefix_space"):
+        raise TokenizerError(
+            f"{where}: pre_tokenizer ByteLevel has add_prefix_space; only false can be rebuilt"
+        )
+    yield step
+
+
+def _masks(step: dict[str, Any], where: str) -> list[np.ndarray]:
+    """The classes of characters that a step tells apart."""
+    match step.get("type"):
+        case "ByteLevel" if step.get("use_regex", True):
+            found = expression.classes(expression.GPT2_EXPRESSION)
+        case "ByteLevel":
+            found = set[str]()
+        case "Split" if isinstance(step.get("pattern"), dict):
+            pattern = step["pattern"]
+            text = pattern.get("String")
+            found = (
+                expression.classes(str(pattern.get("Regex")))
+                if text is None
+                else {rf"[\x{{{ord(character):x}}}]" for character in text}
+            )
+            if step.get("behavior") == "Removed":
+                raise TokenizerError(
+                    f"{where}: pre_tokenizer Split has behavior Removed; the text it removes "
+                    "cannot be given back"
+                )
+        case "Digits":
+            return [expression.digits()]
+        case "Punctuation":
+            return [expression.punctuation()]
+        case other:
+            raise TokenizerError(
+                f"{where}: pre_tokenizer has the step {other}; known are ByteLevel, Split, Digits "
+                "and Punctuation"
+            )
+    return [expression.members(text) for text in sorted(found)]

@@ -28,11 +28,23 @@ and must not form here: it is spelled by a private letter that no text has.
 
 The trap in all of this: an id has one spelling, and each character of the normalized text ends up
 in some id. A cut can therefore not be written into the text; it must follow from letters that are
-there, from the order of merges, or from glue. What is left over when none does is rare:
-- a space in front of a space or lone number of three bytes or more, or of a character with the same
-  first two bytes as such numbers, where the vocabulary also has those bytes joined to a space;
+there, from the order of merges, or from glue. A mark that may begin a word ("(foo") may not when a
+mark or a space stands in front of it: runs of marks are merged first, and glue binds such a mark to
+its run. Numbers in groups of three are keys of two and three digits, which take the text from the
+left as the expression does.
+What is left over when none of this helps is rare:
+- contractions that are not one token, as "'Ve" in Llama 3, when letters follow ("'Version'"); those
+  that o200k takes as the end of a word, likewise;
+- groups of numbers of several scripts, beyond Latin-1; runs of one space beyond ASCII next to
+  others;
+- a mark that begins a word behind a mark of several tokens, such as an emoji, and behind three
+  marks and more of which some are beyond ASCII; a space in front of a character whose first bytes
+  the vocabulary also joins to a space;
+- words that are taken whole although no merges make them (`ignore_merges`), without a space in
+  front;
+- composed characters (NFC) of a base and marks in another than their canonical order;
 - four and more apostrophes between a mark beyond ASCII and the letters of a contraction, or one
-  behind a character that Unicode does not assign; contractions that are not one token;
+  behind a character that Unicode does not assign;
 - bytes that are not in the vocabulary, which the original drops but still cuts at; the rest of a
   four-byte character without its first byte does not decode to UTF-8;
 - several null characters in a row, which SentencePiece counts as one.
@@ -44,9 +56,10 @@ from typing import Any
 from google.protobuf.message import DecodeError
 from sentencepiece import SentencePieceProcessor, sentencepiece_model_pb2
 
-from . import TokenizerError
-from .compiler import Plan, Role, compile_plan
+from . import TokenizerError, metaspace
+from .compiler import compile_plan
 from .double_array import charsmap
+from .plan import Plan, Role
 from .pre_tokenizer import recognise
 from .spelling import LETTERS_OF_BYTES, byte_letter
 from .tokenizer_json import FILE_NAME, SpecialIds, Vocabulary, original, vocabulary
@@ -78,14 +91,32 @@ def build(
     """
     tell = progress or (lambda fraction: None)
     tell(0.0)
-    rules = recognise(document, where)
+    if metaspace.is_metaspace(document):
+        model = metaspace.build(document, specials or SpecialIds(), where)
+        tell(1.0)
+        return model
+    asked = original(document, where)
+    rules = recognise(document, asked, where)
     words = vocabulary(document, where)
+    _check_normalizer(document.get("normalizer"), where)
     _check_fits(words, where)
-    plan = compile_plan(words, rules, original(document, where))
+    plan = compile_plan(words, rules, asked)
     tell(0.4)
     model = serialize(plan, specials or SpecialIds())
     tell(1.0)
     return model
+
+
+def _check_normalizer(normalizer: dict[str, Any] | None, where: str) -> None:
+    """Refuses a normalizer that does more than to compose characters."""
+    if normalizer is None or normalizer.get("type") == "NFC":
+        return
+    if normalizer.get("type") != "Sequence":
+        raise TokenizerError(
+            f"{where}: normalizer is {normalizer.get('type')!r}; only none and NFC can be rebuilt"
+        )
+    for part in normalizer.get("normalizers") or []:
+        _check_normalizer(part, where)
 
 
 def _check_fits(words: Vocabulary, where: str) -> None:

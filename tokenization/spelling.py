@@ -1,6 +1,6 @@
 """How bytes are written inside the SentencePiece model, and the way back when it decodes."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 LETTERS_OF_BYTES = range(0x180, 0x200)  # for the bytes 0x80 to 0xFF; two bytes each in UTF-8
 NULL_LETTER = "\u0100"
@@ -20,9 +20,16 @@ _LETTERS = [byte_letter(byte) for byte in range(256)]
 _ENCODED = [letter.encode() for letter in _LETTERS]
 
 
-def spell(raw: bytes) -> str:
-    """The characters for some bytes."""
-    return "".join([_LETTERS[byte] for byte in raw])
+def spell(raw: bytes, kept: Collection[str] = ()) -> str:
+    """The characters for some bytes; those in `kept` stand for themselves where they are whole."""
+    if not kept:
+        return "".join([_LETTERS[byte] for byte in raw])
+    text = raw.decode(errors="surrogateescape")
+    return "".join([c if c in kept else _letters_of(c) for c in text])
+
+
+def _letters_of(character: str) -> str:
+    return "".join([_LETTERS[byte] for byte in character.encode(errors="surrogateescape")])
 
 
 def text_to_letters(known_bytes: Iterable[int]) -> dict[bytes, bytes]:

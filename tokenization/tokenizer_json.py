@@ -1,6 +1,7 @@
 """Reads tokenizer.json, the Hub's description of a tokenizer, and checks it first."""
 
 import json
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,6 @@ MODEL_OPTIONS_NOT_REBUILT = (
     "dropout",
     "end_of_word_suffix",
     "fuse_unk",
-    "ignore_merges",
 )
 MAX_ID = 2**21  # ids are positions in the model, so that one absurd id would fill the memory
 
@@ -63,13 +63,15 @@ class Vocabulary:
     """A byte-level BPE vocabulary in bytes.
 
     tokens: id -> bytes, without the added tokens; ranks: merged bytes -> rank of the merge that
-    makes them, 0 first; size: one more than the largest id.
+    makes them, 0 first; size: one more than the largest id; looked_up: whether a pre-token that is
+    a token is taken as it is, without merges (`ignore_merges`).
     """
 
     tokens: dict[int, bytes]
     ranks: dict[bytes, int]
     added: dict[int, AddedToken]
     size: int
+    looked_up: bool = False
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -89,14 +91,24 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def validate(document: Any, where: str) -> None:
-    """Raises TokenizerError, beginning with `where`, unless the document is a BPE tokenizer."""
+    """Raises TokenizerError, beginning with `where`, unless it is a BPE or Unigram tokenizer."""
     top = _object(document, where, "document")
     model = _object(top.get("model"), where, "model")
     kind = model.get("type", "BPE")  # files from before 2020 leave the type out
-    if kind != "BPE":
-        raise TokenizerError(f"{where}: model.type is {kind!r}; only BPE can be rebuilt")
-    vocabulary = _validate_vocabulary(model.get("vocab"), where)
-    _validate_merges(model.get("merges"), vocabulary, where)
+    if kind == "WordPiece":
+        raise TokenizerError(
+            f"{where}: model.type is 'WordPiece'; it takes the longest piece first and a whole "
+            "word as unknown, which no SentencePiece model does; take BPE or Unigram"
+        )
+    if kind not in ("BPE", "Unigram"):
+        raise TokenizerError(
+            f"{where}: model.type is {kind!r}; only BPE and Unigram can be rebuilt"
+        )
+    if kind == "Unigram":
+        vocabulary = _validate_unigram(model, where)
+    else:
+        vocabulary = _validate_vocabulary(model.get("vocab"), where)
+        _validate_merges(model.get("merges"), vocabulary, where)
     _validate_added_tokens(top.get("added_tokens"), vocabulary, where)
     for key in ("normalizer", "pre_tokenizer", "decoder", "post_processor"):
         if top.get(key) is not None:
@@ -136,6 +148,35 @@ def _validate_vocabulary(vocabulary: Any, where: str) -> dict[str, int]:
             )
         owners[token_id] = token
     return vocabulary
+
+
+def _validate_unigram(model: dict[str, Any], where: str) -> dict[str, int]:
+    """The vocabulary of a Unigram model: its entries' texts with their positions."""
+    entries = model.get("vocab")
+    if not isinstance(entries, list) or not entries:
+        raise TokenizerError(f"{where}: model.vocab is {_shown(entries)}; a list is needed")
+    ids: dict[str, int] = {}
+    for position, entry in enumerate(entries):
+        if not _is_scored(entry) or entry[0] in ids:
+            raise TokenizerError(
+                f"{where}: model.vocab[{position}] is {_shown(entry)}; a text that was not there "
+                "before and a finite score are needed"
+            )
+        ids[entry[0]] = position
+    unknown = model.get("unk_id")
+    if unknown is not None and (not _is_id(unknown) or unknown >= len(ids)):
+        raise TokenizerError(
+            f"{where}: model.unk_id is {_shown(unknown)}; an id from 0 to {len(ids) - 1} is needed"
+        )
+    return ids
+
+
+def _is_scored(entry: Any) -> bool:
+    if not isinstance(entry, list) or len(entry) != 2:
+        return False
+    text, score = entry
+    is_number = isinstance(score, int | float) and not isinstance(score, bool)
+    return isinstance(text, str) and bool(text) and is_number and math.isfinite(score)
 
 
 def split_merge(merge: Any) -> tuple[str, str] | None:
@@ -254,11 +295,12 @@ def vocabulary(document: dict[str, Any], where: str = FILE_NAME) -> Vocabulary:
             "bytes have no token; only models that drop such bytes can be rebuilt"
         )
     ranks: dict[bytes, int] = {}
-    for rank, (left, right) in enumerate(_split_merges(model["merges"])):
+    for left, right in _split_merges(model["merges"]):
         merged = to_bytes(left + right)
         if merged is not None:
-            ranks.setdefault(merged, rank)
-    return Vocabulary(tokens, ranks, added, 1 + max((*tokens, *added)))
+            ranks.setdefault(merged, len(ranks))  # several merges may make one token
+    size = 1 + max((*tokens, *added))
+    return Vocabulary(tokens, ranks, added, size, bool(model.get("ignore_merges")))
 
 
 def _split_merges(merges: Iterable[Any]) -> Iterable[tuple[str, str]]:

@@ -2,6 +2,7 @@
 
 import json
 import sysconfig
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 from sentencepiece import SentencePieceProcessor
 from taskpress.models._checkpoint import open_checkpoint
 from taskpress.tokenization import gguf_vocabulary, sentencepiece_model, tokenizer_json
+from taskpress.tokenization.pre_tokenizer import recognise
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 STANDARD_LIBRARY = Path(sysconfig.get_paths()["stdlib"])
@@ -24,6 +26,7 @@ class Rebuilt:
         self.model = model
         self.original: Tokenizer = tokenizer_json.original(document)
         self.processor = SentencePieceProcessor(model_proto=model)
+        self.rules = recognise(document, self.original, "test")
 
     def expected(self, text: str) -> list[int]:
         return self.original.encode(text, add_special_tokens=False).ids
@@ -60,7 +63,7 @@ def smollm2(smollm2_metadata: dict[str, Any]) -> Rebuilt:
     return rebuild(document, specials=specials)
 
 
-def train(pre_tokenizer: pre_tokenizers.PreTokenizer, size: int) -> dict[str, Any]:
+def trained(pre_tokenizer: pre_tokenizers.PreTokenizer, size: int) -> dict[str, Any]:
     """The document of a byte-level BPE tokenizer trained on some of the standard library."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizer
@@ -84,7 +87,7 @@ def train(pre_tokenizer: pre_tokenizers.PreTokenizer, size: int) -> dict[str, An
 @pytest.fixture(scope="session")
 def gpt2_like() -> Rebuilt:
     """All 256 bytes, numbers in runs: the pre-tokenizer of GPT-2."""
-    return rebuild(train(pre_tokenizers.ByteLevel(add_prefix_space=False), 2000))
+    return rebuild(trained(pre_tokenizers.ByteLevel(add_prefix_space=False), 2000))
 
 
 @pytest.fixture(scope="session")
@@ -92,4 +95,10 @@ def starcoder_like() -> Rebuilt:
     """All 256 bytes, each digit alone: the pre-tokenizer of StarCoder and SmolLM."""
     digits = pre_tokenizers.Digits(individual_digits=True)
     byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    return rebuild(train(pre_tokenizers.Sequence([digits, byte_level]), 2000))
+    return rebuild(trained(pre_tokenizers.Sequence([digits, byte_level]), 2000))
+
+
+@pytest.fixture(scope="session")
+def train() -> Callable[..., Rebuilt]:
+    """Trains with a pre-tokenizer up to a size, and rebuilds what comes out."""
+    return lambda pre_tokenizer, size: rebuild(trained(pre_tokenizer, size))

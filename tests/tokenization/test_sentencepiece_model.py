@@ -12,6 +12,7 @@ from taskpress.tokenization import (
     sentencepiece_model,
     tokenizer_json,
 )
+from taskpress.tokenization.plan import Stage
 from tokenizers import pre_tokenizers
 
 Type = sentencepiece_model_pb2.ModelProto.SentencePiece
@@ -43,7 +44,7 @@ def pieces(model: bytes) -> list[tuple[str, float, int]]:
 
 
 def test_pieces_of_a_small_vocabulary() -> None:
-    stage = sentencepiece_model.STAGE_SIZE
+    stage = Stage.WORD * sentencepiece_model.STAGE_SIZE
     assert pieces(sentencepiece_model.build(small()))[:9] == [
         ("a", -stage - 1.0, Type.NORMAL),
         ("b", -stage - 1.0, Type.NORMAL),
@@ -109,19 +110,31 @@ def test_an_added_token_that_a_token_also_spells_wins() -> None:
     assert processor.decode([2, 7, 0]) == "ab a"
 
 
+def split(expression: str) -> dict[str, Any]:
+    pattern = {"Regex": expression}
+    return {"type": "Split", "pattern": pattern, "behavior": "Isolated", "invert": False}
+
+
+def sequence(*steps: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "Sequence", "pretokenizers": [*steps, GPT2]}
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"normalizer": {"type": "NFC"}}, "normalizer is 'NFC'; only none"),
-        ({"pre_tokenizer": None}, "pre_tokenizer is missing; known are"),
-        ({"pre_tokenizer": {"type": "Metaspace"}}, "pre_tokenizer is Metaspace; known are"),
-        ({"pre_tokenizer": GPT2 | {"add_prefix_space": True}}, "is ByteLevel; known are"),
-        ({"pre_tokenizer": GPT2 | {"use_regex": False}}, "is ByteLevel; known are"),
+        ({"normalizer": {"type": "NFKC"}}, "normalizer is 'NFKC'; only none and NFC"),
+        ({"pre_tokenizer": None}, "pre_tokenizer is missing; ByteLevel must"),
+        ({"pre_tokenizer": {"type": "Whitespace"}}, "pre_tokenizer is Whitespace; ByteLevel must"),
+        ({"pre_tokenizer": GPT2 | {"add_prefix_space": True}}, "ByteLevel has add_prefix_space"),
         (
-            {"pre_tokenizer": {"type": "Sequence", "pretokenizers": [{"type": "Split"}, GPT2]}},
-            r"is Split \+ ByteLevel; known are",
+            {"pre_tokenizer": sequence({"type": "Whitespace"})},
+            "pre_tokenizer has the step Whitespace; known are",
         ),
-        ({"pre_tokenizer": {"type": "Sequence", "pretokenizers": 3}}, "is missing; known are"),
+        (
+            {"pre_tokenizer": sequence(split("a") | {"behavior": "Removed"})},
+            "Split has behavior Removed",
+        ),
+        ({"normalizer": {"type": "Lowercase"}}, "normalizer is 'Lowercase'; only none and NFC"),
         (
             {"added_tokens": [added_token(9, "<mine>")]},
             "the added token '<mine>' has id 9, but the tokenizers library gives it 4",

@@ -1,0 +1,217 @@
+"""Glue: symbols that are merged, keep their parts from other merges, and dissolve at the end.
+
+Each function gives the glue for one thing that an expression cuts and merges would join.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from .compiler import Source, decoded, is_lone, runs_of_spaces
+from .keys import keyed_runs
+from .plan import Piece, Role, Stage
+from .pre_tokenizer import Kind, PreTokenizer
+from .spelling import spell
+
+LEAD_BYTES = range(0xC2, 0xF5)
+
+
+def all_glue(source: Source) -> Iterator[Piece]:
+    """All glue, the same text more than once where two rules ask for it."""
+    held = list(_held_marks(source))
+    yield from held
+    lines = list(_held_newlines(source))
+    yield from lines
+    yield from _marks_of_the_line_before(source)
+    yield from _rejoined(source)
+    texts = [piece.text for piece in held if piece.rank != 1]
+    yield from _cut_spaces(source, [*texts, *(piece.text for piece in lines)])
+
+
+def _held_marks(source: Source) -> Iterator[Piece]:
+    """Keeps a mark behind a space or another mark from beginning a word: the "(" of "((foo".
+
+    The two marks, or the space and the mark, are one token or become one symbol before words are
+    merged. Pairs of two single marks come first; a third mark that stays over joins its pair. Only
+    what the original itself gives as these two tokens is glued: else a symbol that makes the same
+    text of other tokens would take the run away from the mark behind it.
+    """
+    rules, ids = source.rules, source.ids
+    if not rules.marks_begin_words:
+        return
+    beginnings = sorted(_marks_that_begin_words(source))
+    runs = [" ", *(text for text in map(decoded, ids) if text and _is_mark_run(text, source))]
+    pairs = [
+        (run, mark)
+        for run in runs
+        for mark in beginnings
+        if max(run[-1], mark) < "\x80" or len(run.removeprefix(" ")) <= 1
+        if (run + mark).encode() not in ids
+    ]
+    parted = set(_given_as_parts(pairs, source))
+    singles: dict[str, list[str]] = {}
+    for run, mark in pairs:
+        if (run, mark) in parted:
+            yield Piece(source.spell((run + mark).encode()), Role.GLUE, Stage.HOLD, len(run) > 1)
+            if run != " " and len(run) == 1 and max(run, mark) < "\x80":
+                singles.setdefault(run, []).append(mark)
+    triples = [(a, b, c) for a, marks in singles.items() for b in marks for c in singles.get(b, ())]
+    triples += [(" ", a, b) for a, marks in singles.items() if (" ", a) in parted for b in marks]
+    for parts in _given_as_parts(triples, source):
+        yield Piece(source.spell("".join(parts).encode()), Role.GLUE, Stage.HOLD, 2)
+
+
+def _given_as_parts(texts: Sequence[tuple[str, ...]], source: Source) -> Iterator[tuple[str, ...]]:
+    """Those of the texts that the original encodes as just these tokens."""
+    results = source.encode(["".join(parts) for parts in texts])
+    for parts, ids in zip(texts, results, strict=True):
+        if ids == [source.ids.get(part.encode()) for part in parts]:
+            yield parts
+
+
+def _is_letter_mark(character: str, source: Source) -> bool:
+    known = character < "\x80" or character in source.kept
+    return known and source.rules.kind(character) is Kind.MARK
+
+
+def _is_mark_run(text: str, source: Source) -> bool:
+    """Whether a token is marks alone, or behind one space."""
+    if source.ids[text.encode()] in source.private:
+        return False
+    return all(_is_letter_mark(c, source) for c in text.removeprefix(" "))
+
+
+def _marks_that_begin_words(source: Source) -> set[str]:
+    """The marks with which a token of letters begins, or of the first bytes of a letter."""
+    found = set[str]()
+    for raw in source.ids:
+        text = raw.decode(errors="surrogateescape")
+        if len(text) > 1 and _is_letter_mark(text[0], source):
+            partial = "\udc80" <= text[1] <= "\udcff"
+            if partial or source.rules.kind(text[1]) is Kind.LETTER:
+                found.add(text[0])
+    return found
+
+
+def _held_newlines(source: Source) -> Iterator[Piece]:
+    """Keeps newlines that end a run of marks from the spaces behind them: ")\\n" in ")\\n \\n"."""
+    endings = source.rules.mark_endings
+    if not endings:
+        return
+    newlines = [raw.decode() for raw in source.ids if raw and not raw.strip(b"\r\n")]
+    newlines = [text for text in newlines if set(text) <= endings and len(text) <= 2]
+    runs = [text for text in map(decoded, source.ids) if text and _is_mark_run(text, source)]
+    pairs = [(run, newline) for run in runs if run != " " for newline in newlines]
+    pairs = [(run, line) for run, line in pairs if (run + line).encode() not in source.ids]
+    for run, newline in _given_as_parts(pairs, source):
+        yield Piece(source.spell((run + newline).encode()), Role.GLUE, Stage.HOLD, 5)
+
+
+def _marks_of_the_line_before(source: Source) -> Iterator[Piece]:
+    """Keeps the "/" of ")\n/*" with the run of marks in front of the newline."""
+    rules = source.rules
+    runs = []
+    for text in map(decoded, source.ids if rules.after_endings else ()):
+        if text is not None and text[-1] in rules.mark_endings:
+            body = text.rstrip("".join(rules.mark_endings)).removeprefix(" ")
+            if body and all(_is_letter_mark(c, source) for c in body):
+                runs.append(text)
+    pairs = [
+        (run, mark * count)
+        for run in runs
+        for mark in sorted(rules.after_endings)
+        for count in (1, 2)
+        if (run + mark * count).encode() not in source.ids
+    ]
+    for run, mark in _given_as_parts(pairs, source):
+        yield Piece(source.spell((run + mark).encode()), Role.GLUE, Stage.LINE, 2 - len(mark))
+
+
+def _rejoined(source: Source) -> Iterator[Piece]:
+    """Makes one symbol of a space or lone number of several tokens.
+
+    Its first token alone could as well begin a letter, and would be taken for one by the glue of
+    the next stage. Joined from the right: the last tokens of a character are no beginning.
+    Numbers are joined before a space in front can merge with their first byte, unless that would
+    keep the space from more characters that take it.
+    """
+    rules = source.rules
+    early = _number_beginnings(rules)
+    texts = [
+        text
+        for kind in (Kind.NUMBER, Kind.SPACE)
+        for text in rules.characters(kind)
+        if is_lone(text, rules)
+    ]
+    for text, ids in zip(texts, source.encode(texts), strict=True):
+        parts = [source.vocabulary.tokens[token_id] for token_id in ids]
+        if text.encode()[:2] in early and all(len(part) == 1 for part in parts):
+            for end in range(2, len(parts) + 1):
+                yield Piece(spell(b"".join(parts[:end])), Role.GLUE, Stage.LONE)
+        else:
+            for start in range(len(parts) - 2, -1, -1):
+                yield Piece(spell(b"".join(parts[start:])), Role.GLUE, Stage.REJOIN)
+
+
+def _number_beginnings(rules: PreTokenizer) -> set[bytes]:
+    """The first two bytes that begin more lone numbers than other characters."""
+    if not is_lone("1", rules):
+        return set()
+    numbers: Counter[bytes] = Counter()
+    for kind in (Kind.MARK, Kind.LETTER, Kind.NUMBER, Kind.SPACE):
+        for text in rules.characters(kind):
+            numbers[text.encode()[:2]] += 1 if kind is Kind.NUMBER else -1
+    return {beginning for beginning, surplus in numbers.items() if surplus > 0}
+
+
+def _cut_spaces(source: Source, held: list[str]) -> Iterator[Piece]:
+    """Keeps the last of a run of spaces from merging with those before it.
+
+    Needed for each space that ends a longer token, with each token that can begin a pre-token of
+    another kind; words are complete at this stage.
+    """
+    rules, ids = source.rules, source.ids
+    keyed = set(keyed_runs(source))
+    ends = {run[-1] for run in runs_of_spaces(source) if run not in keyed}
+    lasts = sorted(last for last in ends & rules.shortened if last.encode() in ids)
+    hidden_leads = _leads_of_hidden(rules)
+    followers = {
+        raw: source.texts[token_id]
+        for token_id, raw in source.vocabulary.tokens.items()
+        if _cuts_spaces(raw, rules, hidden_leads)
+    }
+    beginnings = sorted(raw for raw in _number_beginnings(rules) if decoded(raw) is None)
+    followers |= {raw: spell(raw) for raw in beginnings if raw not in ids}
+    numbers = [text for text in rules.characters(Kind.NUMBER) if not rules.is_hidden(text)]
+    rejoined = [text.encode() for text in numbers if text.encode() not in ids]
+    followers |= {raw: spell(raw) for raw in rejoined}
+    for last in lasts:
+        before = source.texts[ids[last.encode()]]
+        for raw, text in followers.items():
+            if last.encode() + raw not in ids:
+                yield Piece(before + text, Role.GLUE, Stage.CUT)
+        if last != " ":
+            for text in held:
+                if text[0] != " ":
+                    yield Piece(before + text, Role.GLUE, Stage.CUT)
+
+
+def _leads_of_hidden(rules: PreTokenizer) -> set[int]:
+    """The first bytes that begin more hidden characters than others."""
+    count: Counter[int] = Counter()
+    for kind in Kind:
+        for text in rules.characters(kind):
+            count[text.encode()[0]] += 1 if rules.is_hidden(text) else -1
+    return {lead for lead, surplus in count.items() if surplus > 0}
+
+
+def _cuts_spaces(raw: bytes, rules: PreTokenizer, hidden_leads: set[int]) -> bool:
+    """Whether a pre-token can begin with this token and cuts off the space in front of it."""
+    lead = raw[0]
+    if lead >= 0x80 and lead not in LEAD_BYTES:
+        return False  # no character begins with it
+    length = 1 + (lead >= 0xC2) + (lead >= 0xE0) + (lead >= 0xF0)
+    character = decoded(raw[:length])
+    # a token that is the beginning of a space or number is hidden in the symbol rejoined from it
+    if character is None:
+        return lead not in hidden_leads
+    return rules.kind(character) is not Kind.SPACE and not rules.is_hidden(character)

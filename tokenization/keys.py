@@ -1,0 +1,249 @@
+"""Keys of the normalizer: what one position of a text decides by its neighbours."""
+
+import json
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+
+from tokenizers import Tokenizer
+from tokenizers.normalizers import NFC
+
+from .compiler import Source, decoded, runs_of_spaces
+from .pre_tokenizer import Kind
+from .spelling import spell
+
+QUOTES_KEPT = 8  # apostrophes in a row that one key takes
+QUOTES_AFTER_RARE_MARK = 3  # likewise after a mark beyond ASCII: there are 12,000 of them
+DIGITS_OF_A_SCRIPT = 10
+FIRST_AFTER_LATIN_1 = "\u0100"
+RUN_KEYED = 16  # spaces of one kind that one key takes
+
+
+def all_keys(
+    source: Source, letters: Mapping[bytes, bytes], numbers: Mapping[str, list[int]]
+) -> dict[bytes, bytes]:
+    """All keys but those of single bytes, which are `letters`."""
+    tokens = source.vocabulary.tokens
+    keys = {text.encode(): text.encode() for text in source.kept}
+    for text in source.spaced:
+        keys[b" " + text.encode()] = spell(b" " + text.encode()).encode()
+    runs = {source.ids[run.encode()] for run in keyed_runs(source)}
+    group_ids = runs.union(tokens_of(numbers, source))
+    looked_up = {i for i in source.private if i in source.looked_up}
+    added = {token.content.encode() for token in source.vocabulary.added.values()}
+    for token_id, letter in source.private.items():
+        raw = tokens[token_id]
+        text = decoded(raw)
+        if text is None or raw in added or token_id in group_ids | looked_up:
+            continue
+        if len(source.rules.cut(text)) == 1:
+            keys[raw] = letter.encode()
+    for text, ids in numbers.items():
+        keys[text.encode()] = "".join([source.texts[i] for i in ids]).encode()
+    keys |= _contractions_kept_apart(source, letters)
+    keys |= _looked_up(source, looked_up)
+    keys |= _runs_of_one_space(source)
+    if composes(source.original):
+        keys |= _composed(keys, letters)
+    return keys
+
+
+# ------------------------------------------------------------------------------------- numbers
+
+
+def number_groups(source: Source) -> dict[str, list[int]]:
+    """Digits that are a pre-token of a limited length -> the ids of the original.
+
+    A key takes a whole group from the left, as the expression does, and writes the tokens in it as
+    private letters, so that nothing merges beyond the group. For the digits of each script where
+    two of them ever merge; groups of digits of two scripts are not covered.
+    """
+    group = source.rules.group
+    if group < 2:
+        return {}
+    found: dict[str, list[int]] = {}
+    for digits in _digits_of_scripts(source):
+        pairs = [a + b for a in digits for b in digits]
+        single = dict(zip(digits, source.encode(digits), strict=True))
+        merged = source.encode(pairs)
+        if all(ids == single[p[0]] + single[p[1]] for p, ids in zip(pairs, merged, strict=True)):
+            continue
+        texts = pairs
+        for _ in range(group - 2):
+            texts = [digit + text for digit in digits for text in texts]
+            pairs = pairs + texts
+        found |= dict(zip(pairs, source.encode(pairs), strict=True))
+    return found
+
+
+def _digits_of_scripts(source: Source) -> Iterator[list[str]]:
+    """The ten digits of each script, in order; those of Latin with all numbers of Latin-1."""
+    numbers = list(source.rules.characters(Kind.NUMBER, 0))
+    yield [text for text in numbers if text < FIRST_AFTER_LATIN_1]  # with fractions and powers
+    digits = [text for text in numbers if unicodedata.decimal(text, None) is not None]
+    digits = digits[DIGITS_OF_A_SCRIPT:]
+    for start in range(0, len(digits) - DIGITS_OF_A_SCRIPT + 1, DIGITS_OF_A_SCRIPT):
+        yield digits[start : start + DIGITS_OF_A_SCRIPT]
+
+
+def tokens_of(numbers: Mapping[str, list[int]], source: Source) -> list[int]:
+    """The tokens of more than one digit in the groups."""
+    ids = dict.fromkeys(i for group in numbers.values() for i in group)
+    texts = {token_id: decoded(source.vocabulary.tokens[token_id]) for token_id in ids}
+    return [i for i, text in texts.items() if text is not None and len(text) > 1]
+
+
+# ----------------------------------------------------------------------- spaces beyond ASCII
+
+
+def keyed_runs(source: Source) -> list[str]:
+    """The tokens that are a run of one space beyond ASCII, such as two ideographic spaces.
+
+    Without those of a space that is in more tokens together with other spaces: those need merges.
+    """
+    runs: list[str] = []
+    mixed: Counter[str] = Counter()
+    for text in runs_of_spaces(source):
+        if text[0] in source.kept and text == text[0] * len(text):
+            runs.append(text)
+        else:
+            mixed.update({c for c in text if c in source.kept})
+    pure = Counter(run[0] for run in runs)
+    return [run for run in runs if mixed[run[0]] < 2 * pure[run[0]]]
+
+
+def _runs_of_one_space(source: Source) -> dict[bytes, bytes]:
+    """Keys for such runs: whole, and without the last one where something else follows."""
+    keys: dict[bytes, bytes] = {}
+    leads = [bytes([b]) for b in (*range(0x21, 0x7F), *range(0xC3, 0xF4)) if b != 0xE2]
+    for space in sorted({run[0] for run in keyed_runs(source)}):
+        runs = [space * count for count in range(1, RUN_KEYED + 1)]
+        written = ["".join([source.texts[i] for i in ids]).encode() for ids in source.encode(runs)]
+        for count in range(2, RUN_KEYED + 1):
+            run = runs[count - 1].encode()
+            keys[run] = written[count - 1]
+            for lead in leads if space in source.rules.shortened else ():
+                if space.encode()[:1] != lead:
+                    cut = written[count - 2] + space.encode()
+                    keys[run + lead] = cut + spell(lead).encode()
+    return keys
+
+
+# ------------------------------------------------------------------------------------------ NFC
+
+
+def composes(original: Tokenizer) -> bool:
+    """Whether the original composes characters (NFC) before it cuts."""
+    normalizer = original.normalizer
+    return normalizer is not None and normalizer.normalize_str("e\u0301") == "\u00e9"
+
+
+def _composed(keys: Mapping[bytes, bytes], letters: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
+    """Keys for the decomposed forms of each character, written as the character itself is."""
+    nfc, longest = NFC(), max(map(len, keys))
+    added: dict[bytes, bytes] = {}
+
+    def write(raw: bytes) -> bytes:
+        written, position = b"", 0
+        while position < len(raw):
+            ends = range(min(len(raw), position + longest), position, -1)
+            end = next((e for e in ends if raw[position:e] in keys), position + 1)
+            part = raw[position:end]
+            written += keys.get(part) or letters.get(part, part)
+            position = end
+        return written
+
+    for point in (*range(0xC0, 0xD800), *range(0xF900, 0x30000)):
+        character = chr(point)
+        whole = nfc.normalize_str(character)
+        forms = {character, unicodedata.normalize("NFD", character)}
+        step = unicodedata.decomposition(character)
+        if step and not step.startswith("<"):
+            forms.add("".join(chr(int(part, 16)) for part in step.split()))
+        elif 0xAC00 <= point < 0xD7A4 and (point - 0xAC00) % 28:
+            forms.add(chr(point - (point - 0xAC00) % 28) + _last_jamo(character))
+        for form in forms - {whole}:
+            if nfc.normalize_str(form) == whole:
+                added[form.encode()] = write(whole.encode())
+    return added
+
+
+def _last_jamo(syllable: str) -> str:
+    """The last jamo of a Hangul syllable."""
+    return unicodedata.normalize("NFD", syllable)[-1]
+
+
+# -------------------------------------------------------------------------------- contractions
+
+
+def _contractions_kept_apart(source: Source, letters: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
+    """Keys for apostrophes that a run of marks takes, so that no contraction begins.
+
+    The key is the mark or space in front of the apostrophe and as many apostrophes as follow. More
+    than QUOTES_KEPT of them are taken in several steps: the last step may not leave one alone.
+    """
+    endings = sorted(text[1:] for text in source.rules.contractions)
+    if not endings:
+        return {}
+    keys: dict[bytes, bytes] = {}
+
+    def keep(text: str) -> None:
+        spelled = source.spell(text.encode()).encode()
+        if not source.kept:
+            spelled = b"".join([letters.get(b, b) for b in _each(text.encode())])
+        keys[text.encode()] = spelled
+
+    marks = list(source.rules.characters(Kind.MARK, 1))
+    for start in ("", " ", *(c for c in marks if c < "\x80" and c != "'")):
+        for count in range(1 if start else 2, QUOTES_KEPT + 1):
+            keep(start + "'" * count)
+        for ending in endings:
+            keep(start + "'" * (QUOTES_KEPT + 1) + ending)
+    for mark in (c for c in marks if c >= "\x80"):
+        for count in range(1, QUOTES_AFTER_RARE_MARK + 1):
+            keep(mark + "'" * count)
+    return keys
+
+
+def _each(raw: bytes) -> Iterator[bytes]:
+    return (raw[i : i + 1] for i in range(len(raw)))
+
+
+# ------------------------------------------------------------------------------ tokens looked up
+
+
+def looked_up_only(source: Source) -> list[int]:
+    """Words that are taken whole as pre-tokens although no merges make them (`ignore_merges`).
+
+    Only those that begin with a space: where one begins, its key needs no look behind it.
+    """
+    vocabulary, rules = source.vocabulary, source.rules
+    if not vocabulary.looked_up:
+        return []
+    texts = {
+        i: text
+        for i, raw in vocabulary.tokens.items()
+        if len(raw) > 2 and raw[0] == 0x20 and (text := decoded(raw)) is not None
+        if all(rules.kind(c) is Kind.LETTER for c in text[1:])
+    }
+    merged = _without_look_up(source)
+    results = [e.ids for e in merged.encode_batch(list(texts.values()), add_special_tokens=False)]
+    return [i for i, ids in zip(texts, results, strict=True) if ids != [i]]
+
+
+def _without_look_up(source: Source) -> Tokenizer:
+    document = json.loads(source.original.to_str())
+    document["model"]["ignore_merges"] = False
+    return Tokenizer.from_str(json.dumps(document))
+
+
+def _looked_up(source: Source, token_ids: Iterable[int]) -> dict[bytes, bytes]:
+    """Keys for those words, and longer ones for when the word goes on."""
+    leads = sorted({c.encode()[:1] for c in source.rules.characters(Kind.LETTER, 0)})
+    keys: dict[bytes, bytes] = {}
+    words = {source.vocabulary.tokens[i]: source.private[i].encode() for i in token_ids}
+    for raw in words:
+        spelled = source.spell(raw).encode()
+        for lead in leads:
+            keys[raw + lead] = spelled + spell(lead).encode()
+    return keys | words

@@ -1,0 +1,190 @@
+"""Writes the tokenizers that came from SentencePiece back as its models: nothing to rebuild.
+
+BPE and Unigram over characters, with "▁" for a space and, in most, a piece for each byte that a
+character without a piece is spelled with. SentencePiece does all of it itself: the merge that comes
+first has the highest score, and what the document's normalizer and pre-tokenizer do is one of three
+flags. Other normalizers change the text in ways that have no flag, and are refused.
+"""
+
+import base64
+import binascii
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from sentencepiece import sentencepiece_model_pb2
+
+from . import TokenizerError
+from .tokenizer_json import SpecialIds, split_merge
+
+proto: Any = sentencepiece_model_pb2  # generated at import, unknown to type checkers
+Type = proto.ModelProto.SentencePiece
+SPACE_SIGN = "\u2581"
+BYTE_PIECE = re.compile(r"<0x[0-9A-F]{2}>")
+NO_ID = -1
+UNKNOWN_SURFACE = " \u2047 "  # SentencePiece's own
+FLAGS_NOT_REBUILT = ("lstrip", "rstrip", "single_word")
+
+
+@dataclass
+class _Flags:
+    """What is done to a text before it is merged."""
+
+    dummy_prefix: bool = False
+    escape: bool = False
+    one_space: bool = False
+    charsmap: bytes = b""
+
+
+def is_metaspace(document: dict[str, Any]) -> bool:
+    """Whether a document is Unigram, or BPE over characters with a sign for the space."""
+    model = document["model"]
+    if model.get("type") == "Unigram":
+        return True
+    steps = _parts(document.get("pre_tokenizer"), "pretokenizers")
+    if any(step.get("type") == "ByteLevel" for step in steps):
+        return False
+    parts = _parts(document.get("normalizer"), "normalizers")
+    return bool(model.get("byte_fallback")) or any(
+        part.get("type") == "Metaspace" or SPACE_SIGN in (part.get("content"), part.get("prepend"))
+        for part in (*steps, *parts)
+    )
+
+
+def build(document: dict[str, Any], specials: SpecialIds, where: str) -> bytes:
+    """The bytes of the SentencePiece model; TokenizerError for what it cannot do."""
+    model = document["model"]
+    is_unigram = model.get("type") == "Unigram"
+    flags = _flags(document, where)
+    entries = _unigram(model) if is_unigram else _bpe(model, where)
+    added = {token["id"]: token for token in document.get("added_tokens") or []}
+    for token in added.values():
+        if taken := [flag for flag in FLAGS_NOT_REBUILT if token.get(flag)]:
+            raise TokenizerError(
+                f"{where}: the added token {token['content']!r} has {taken[0]}; "
+                "only tokens without it can be rebuilt"
+            )
+    unknown = _unknown(model, added, where)
+    result = proto.ModelProto()
+    for token_id in range(1 + max((*entries, *added))):
+        text, score, kind = entries.get(token_id, (f"<|hole_{token_id}|>", 0.0, Type.CONTROL))
+        if token_id in added:
+            text, kind = added[token_id]["content"], Type.USER_DEFINED
+        if token_id == unknown:
+            kind = Type.UNKNOWN
+        elif model.get("byte_fallback") and BYTE_PIECE.fullmatch(text):
+            kind = Type.BYTE
+        result.pieces.add(piece=text, score=score, type=kind)
+    trainer = result.trainer_spec
+    trainer.model_type = proto.TrainerSpec.UNIGRAM if is_unigram else proto.TrainerSpec.BPE
+    trainer.vocab_size = len(result.pieces)
+    trainer.byte_fallback = bool(model.get("byte_fallback"))
+    trainer.unk_id, trainer.unk_piece = unknown, result.pieces[unknown].piece
+    trainer.unk_surface = UNKNOWN_SURFACE
+    for name in ("bos", "eos", "pad"):
+        token_id = getattr(specials, name)
+        setattr(trainer, f"{name}_id", NO_ID if token_id is None else token_id)
+        if token_id is not None:
+            setattr(trainer, f"{name}_piece", result.pieces[token_id].piece)
+    normalizer = result.normalizer_spec
+    normalizer.name = "user_defined" if flags.charsmap else "identity"
+    normalizer.precompiled_charsmap = flags.charsmap
+    normalizer.add_dummy_prefix = flags.dummy_prefix
+    normalizer.remove_extra_whitespaces = flags.one_space
+    normalizer.escape_whitespaces = flags.escape
+    return result.SerializeToString(deterministic=True)
+
+
+def _parts(step: Any, key: str) -> list[dict[str, Any]]:
+    """A normalizer or pre-tokenizer as the list of its steps."""
+    if not isinstance(step, dict):
+        return []
+    if step.get("type") != "Sequence":
+        return [step]
+    return [part for inner in step.get(key) or [] for part in _parts(inner, key)]
+
+
+def _flags(document: dict[str, Any], where: str) -> _Flags:
+    flags = _Flags()
+    for part in _parts(document.get("normalizer"), "normalizers"):
+        pattern = part.get("pattern") or {}
+        match part.get("type"):
+            case "Prepend" if part.get("prepend") == SPACE_SIGN:
+                flags.dummy_prefix = True
+            case "Replace" if pattern.get("String") == " " and part.get("content") == SPACE_SIGN:
+                flags.escape = True
+            case "Replace" if pattern.get("Regex") == " {2,}":
+                flags.one_space = True
+            case "Precompiled":
+                flags.charsmap = _charsmap(part, where)
+            case other:
+                raise _refused("normalizer", other, where)
+    for part in _parts(document.get("pre_tokenizer"), "pretokenizers"):
+        pattern = part.get("pattern") or {}
+        match part.get("type"):
+            case "Metaspace" if part.get("replacement", SPACE_SIGN) == SPACE_SIGN:
+                scheme = part.get("prepend_scheme", "always")
+                flags.dummy_prefix |= scheme != "never" and part.get("add_prefix_space", True)
+                flags.escape = True
+            case "WhitespaceSplit":
+                flags.one_space = True
+            case "Split" if pattern.get("String") == " " and flags.escape:
+                pass  # Gemma's: there are no spaces left when it looks for them
+            case other:
+                raise _refused("pre_tokenizer", other, where)
+    return flags
+
+
+def _refused(name: str, kind: Any, where: str) -> TokenizerError:
+    return TokenizerError(
+        f"{where}: {name} has the step {kind} with a text that SentencePiece has no flag for; "
+        "only a sign for the space, a prefix and a precompiled map can be rebuilt"
+    )
+
+
+def _charsmap(part: dict[str, Any], where: str) -> bytes:
+    try:
+        return base64.b64decode(part["precompiled_charsmap"], validate=True)
+    except (KeyError, TypeError, binascii.Error) as error:
+        raise TokenizerError(
+            f"{where}: normalizer.precompiled_charsmap: {error}; a map in base64 is needed"
+        ) from error
+
+
+def _bpe(model: dict[str, Any], where: str) -> dict[int, tuple[str, float, int]]:
+    if model.get("ignore_merges") or model.get("end_of_word_suffix"):
+        raise TokenizerError(
+            f"{where}: model has ignore_merges or end_of_word_suffix; with a sign for the space "
+            "only plain merges can be rebuilt"
+        )
+    ranks: dict[str, int] = {}
+    for merge in model["merges"]:
+        parts = split_merge(merge)
+        assert parts is not None, "validate() has looked at every merge"
+        ranks.setdefault(parts[0] + parts[1], len(ranks))
+    return {
+        token_id: (
+            text,
+            -1.0 - ranks.get(text, 0),
+            Type.NORMAL if len(text) == 1 or text in ranks else Type.CONTROL,
+        )
+        for text, token_id in model["vocab"].items()
+    }
+
+
+def _unigram(model: dict[str, Any]) -> dict[int, tuple[str, float, int]]:
+    return {i: (text, score, Type.NORMAL) for i, (text, score) in enumerate(model["vocab"])}
+
+
+def _unknown(model: dict[str, Any], added: dict[int, dict[str, Any]], where: str) -> int:
+    """The id of the token for what has no piece."""
+    if model.get("type") == "Unigram":
+        unknown = model.get("unk_id")
+    else:
+        ids = {token["content"]: token_id for token_id, token in added.items()} | model["vocab"]
+        unknown = ids.get(model.get("unk_token"))
+    if unknown is None:
+        raise TokenizerError(
+            f"{where}: model names no unknown token; SentencePiece needs exactly one"
+        )
+    return unknown
