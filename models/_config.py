@@ -107,6 +107,14 @@ _MOST_OF = {
     "num_attention_heads": 1 << 14,
     "num_hidden_layers": 1024,
     "num_key_value_heads": 1 << 14,
+    # the same in the words of GPT-2, OpenELM and Falcon
+    "ffn_hidden_size": _WIDEST,
+    "model_dim": _WIDEST,
+    "n_embd": _WIDEST,
+    "n_head": 1 << 14,
+    "n_inner": _WIDEST,
+    "n_layer": 1024,
+    "num_transformer_layers": 1024,
 }
 _LARGEST_FLOAT = sys.float_info.max
 _NEEDED = {bool: "true or false", str: "a string", Mapping: "an object"}
