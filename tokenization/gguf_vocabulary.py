@@ -20,22 +20,38 @@ LONE_NUMBERS: dict[str, Any] = {
     "type": "Sequence",
     "pretokenizers": [{"type": "Digits", "individual_digits": True}, GPT2],
 }
-# tokenizer.ggml.pre -> pre_tokenizer; source: llama.cpp, llama-vocab.cpp, the regexes of each name
+_CONTRACTIONS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)"
+_MARKS_AND_SPACES = r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+_WORDS = rf"{_CONTRACTIONS}|[^\r\n\p{{L}}\p{{N}}]?\p{{L}}+"
+_UPPER, _LOWER = r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]", r"[\p{Ll}\p{Lm}\p{Lo}\p{M}]"
+_O200K_MARKS = r" ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+_TEKKEN_WORDS = (
+    rf"[^\r\n\p{{L}}\p{{N}}]?{_UPPER}*{_LOWER}+|[^\r\n\p{{L}}\p{{N}}]?{_UPPER}+{_LOWER}*"
+)
+
+
+def _split(expression: str) -> dict[str, Any]:
+    """The steps of an expression, as published tokenizer.json files write them."""
+    split = {"type": "Split", "pattern": {"Regex": expression}, "behavior": "Isolated"}
+    return {
+        "type": "Sequence",
+        "pretokenizers": [split | {"invert": False}, GPT2 | {"use_regex": False}],
+    }
+
+
+# tokenizer.ggml.pre -> pre_tokenizer; the expressions are those of the models' own tokenizer.json,
+# of which a file holds the name only; smollm was checked
+# with a real file, the expressions of the others with their vocabularies from elsewhere.
 PRE_TOKENIZERS: dict[str, dict[str, Any]] = {
     "gpt-2": GPT2,
-    "jina-es": GPT2,
-    "jina-de": GPT2,
-    "mpt": GPT2,
-    "olmo": GPT2,
-    "phi-2": GPT2,
     "smollm": LONE_NUMBERS,
     "starcoder": LONE_NUMBERS,
-    "refact": LONE_NUMBERS,
-    "command-r": LONE_NUMBERS,
-    "codeshell": LONE_NUMBERS,
-    "exaone": LONE_NUMBERS,
-    "minerva-7b": LONE_NUMBERS,
+    "llama-bpe": _split(rf"{_WORDS}|\p{{N}}{{1,3}}|{_MARKS_AND_SPACES}"),
+    "qwen2": _split(rf"{_WORDS}|\p{{N}}|{_MARKS_AND_SPACES}"),
+    "tekken": _split(rf"{_TEKKEN_WORDS}|\p{{N}}|{_O200K_MARKS}"),
 }
+LOOKED_UP = ("llama-bpe", "tekken")  # whose tokenizer.json has ignore_merges
+COMPOSED = ("qwen2",)  # whose tokenizer.json has NFC
 
 
 def tokenizer_json(metadata: Mapping[str, Any], where: str = "GGUF") -> dict[str, Any]:
@@ -76,12 +92,13 @@ def tokenizer_json(metadata: Mapping[str, Any], where: str = "GGUF") -> dict[str
             for token_id, kind in enumerate(types)
             if kind in (CONTROL, USER_DEFINED)
         ],
-        "normalizer": None,
+        "normalizer": {"type": "NFC"} if pre in COMPOSED else None,
         "pre_tokenizer": PRE_TOKENIZERS[pre],
         "post_processor": None,
         "decoder": GPT2,
         "model": {
             "type": "BPE",
+            "ignore_merges": pre in LOOKED_UP,
             "vocab": vocabulary,
             "merges": [m.split(" ") for m in _texts(metadata, "tokenizer.ggml.merges", where)],
         },

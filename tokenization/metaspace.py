@@ -4,6 +4,10 @@ BPE and Unigram over characters, with "▁" for a space and, in most, a piece fo
 character without a piece is spelled with. SentencePiece does all of it itself: the merge that comes
 first has the highest score, and what the document's normalizer and pre-tokenizer do is one of three
 flags. Other normalizers change the text in ways that have no flag, and are refused.
+
+Left over, where there is a prefix: SentencePiece writes it once, at the start of the text. The step
+Prepend writes it behind each added token too, and the step Metaspace does not write it in front of
+a space.
 """
 
 import base64

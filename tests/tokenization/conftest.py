@@ -102,3 +102,9 @@ def starcoder_like() -> Rebuilt:
 def train() -> Callable[..., Rebuilt]:
     """Trains with a pre-tokenizer up to a size, and rebuilds what comes out."""
     return lambda pre_tokenizer, size: rebuild(trained(pre_tokenizer, size))
+
+
+@pytest.fixture(scope="session")
+def rebuild_document() -> Callable[[dict[str, Any]], Rebuilt]:
+    """Rebuilds a tokenizer.json document."""
+    return rebuild
