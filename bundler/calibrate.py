@@ -5,11 +5,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..converter.smooth import Ranges
 from ..models._checkpoint import Checkpoint
-from ..models._model import model_without_weights, stream_weights
+from ..models._model import streamed_logits
 
 # Enough to see which channels have outliers: they are the same ones in every text.
 _TOKENS = 128
@@ -26,20 +26,19 @@ def ranges_of(
     """Runs the checkpoint once, in float32, on the first of these tokens; by weights' names.
 
     The text begins with the checkpoint's bos token, as texts do in use: models put outliers of
-    their own on the first position. progress: called with the linear layers done and in all.
+    their own on the first position. progress: called with the linear layers done and the
+    matrices in all.
     """
     tokens = [*_begin(checkpoint), *tokens][:_TOKENS]
     ranges: dict[str, Ranges] = {}
+    matrices = sum(len(info.shape) == 2 for info in checkpoint.tensors.values())
 
     def observe(name: str, x: Tensor, weights: Tensor) -> None:
         ranges[name] = Ranges(x.abs().flatten(0, -2).amax(0).numpy(), weights.numpy())
-        progress(len(ranges), layers)
+        progress(len(ranges), matrices)
 
-    model = stream_weights(model_without_weights(checkpoint), checkpoint.read_rows, observe)
-    layers = sum(isinstance(module, nn.Linear) for module in model.modules())
-    positions = torch.arange(len(tokens))
-    with torch.inference_mode(), _one_thread():
-        model(torch.tensor([tokens]), positions, model.empty_cache(len(tokens)))  # type: ignore[operator]
+    with _one_thread():
+        streamed_logits(checkpoint, tokens, observe)
     return ranges
 
 

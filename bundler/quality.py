@@ -120,16 +120,9 @@ def _prefill_difference(
 
 def reference_logits(checkpoint: Checkpoint, tokens: Sequence[int]) -> np.ndarray:
     """The logits of the checkpoint itself after each token: [tokens, vocabulary], float32."""
-    import torch
+    from ..models._model import streamed_logits
 
-    from ..models._model import model_without_weights, stream_weights
-
-    model = stream_weights(model_without_weights(checkpoint), checkpoint.read_rows)
-    text = torch.tensor([tokens])
-    positions = torch.arange(len(tokens))
-    with torch.inference_mode():
-        logits, _ = model(text, positions, model.empty_cache(len(tokens)))  # type: ignore[operator]
-    return logits[0].numpy()
+    return streamed_logits(checkpoint, tokens).numpy()
 
 
 def log_softmax(logits: np.ndarray) -> np.ndarray:

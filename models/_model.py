@@ -1,7 +1,8 @@
 """From a checkpoint to its architecture's module: without weights, or reading them as it runs."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -82,6 +83,20 @@ def stream_weights(
         else:
             raise TypeError(f"{name}: {type(module).__name__} has no streamed form")
     return model
+
+
+def streamed_logits(
+    checkpoint: Checkpoint, tokens: Sequence[int], observe: Observe | None = None
+) -> Tensor:
+    """What the checkpoint itself says after each token of a text: [tokens, vocabulary], float32.
+
+    Its weights are left where they are; observe: see `stream_weights`.
+    """
+    model: Any = stream_weights(model_without_weights(checkpoint), checkpoint.read_rows, observe)
+    positions = torch.arange(len(tokens))
+    with torch.inference_mode():
+        logits, _ = model(torch.tensor([tokens]), positions, model.empty_cache(len(tokens)))
+    return logits[0]
 
 
 def _replace(model: nn.Module, old: nn.Parameter, new: nn.Parameter) -> None:
