@@ -121,15 +121,20 @@ def _keep_characters(source: Source) -> None:
     forms = [form.format(text) for text in candidates for form in (" {0}", *NEIGHBOURS)]
     each = iter(zip(forms, source.encode(forms), strict=True))
     for text in candidates:
-        splits = [_is_split(text, *next(each), source) for _ in (0, *NEIGHBOURS)]
-        if not any(splits[1:]):
+        behind_space, *splits = [_is_split(text, *next(each), source) for _ in (0, *NEIGHBOURS)]
+        if not any(split - {1} for split in splits):
             source.kept.add(text)
-            if splits[0]:
+            if behind_space or any(splits):
                 source.spaced.add(text)
-    runs = [f"{start}{text * n}" for text in candidates for n in (2, 3, 4) for start in ("", " ")]
-    for run, ids in zip(runs, source.encode(runs), strict=True):
-        if run[-1] in source.kept - source.spaced and _merged(run, source) != ids:
-            source.kept.discard(run[-1])
+    runs = [
+        (text, start + text * n) for text in candidates for n in (2, 3, 4) for start in ("", " ")
+    ]
+    for (text, run), ids in zip(runs, source.encode([run for _, run in runs]), strict=True):
+        # behind a space the first is written by bytes, and not merged with the next
+        shown = run if run[0] != " " or text not in source.spaced else run[2:]
+        merged = _merged(shown, source)
+        if text in source.kept and merged != ids[len(ids) - len(merged) :]:
+            source.kept.discard(text)
 
 
 def _merged(text: str, source: Source) -> list[int]:
@@ -144,19 +149,20 @@ def _merged(text: str, source: Source) -> list[int]:
     return [source.ids.get(part, -1) for part in parts]
 
 
-def _is_split(character: str, text: str, ids: list[int], source: Source) -> bool:
-    """Whether a token ends inside of the character."""
+def _is_split(character: str, text: str, ids: list[int], source: Source) -> set[int]:
+    """Where tokens end inside of the character: 1 behind a space, 0 elsewhere."""
     ends, position = set[int](), 0
     for token_id in ids:
         position += len(source.vocabulary.tokens.get(token_id, b""))
         ends.add(position)
     width = len(character.encode())
     position = 0
-    for c in text:
+    found = set[int]()
+    for before, c in pairwise("\0" + text):
         if c == character and any(position + inside in ends for inside in range(1, width)):
-            return True
+            found.add(int(before == " "))
         position += len(c.encode())
-    return False
+    return found
 
 
 def is_lone(text: str, rules: PreTokenizer) -> bool:

@@ -4,7 +4,7 @@ Each function gives the glue for one thing that an expression cuts and merges wo
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from .compiler import Source, decoded, is_lone, runs_of_spaces
 from .keys import keyed_runs
@@ -13,6 +13,11 @@ from .pre_tokenizer import Kind, PreTokenizer
 from .spelling import spell
 
 LEAD_BYTES = range(0xC2, 0xF5)
+FREQUENT = " \t"
+# Runs that mix another space with others are rare, and the glue for all tokens behind one is 2 MB.
+FOLLOWERS_OF_RARE_SPACES = 20_000
+HELD_BEHIND_TAB = 60_000  # of the symbols that HOLD makes, the most frequent first
+RARE_MARKS_HELD = 40_000  # pairs, and as many triples
 
 
 def all_glue(source: Source) -> Iterator[Piece]:
@@ -23,8 +28,8 @@ def all_glue(source: Source) -> Iterator[Piece]:
     yield from lines
     yield from _marks_of_the_line_before(source)
     yield from _rejoined(source)
-    texts = [piece.text for piece in held if piece.rank != 1]
-    yield from _cut_spaces(source, [*texts, *(piece.text for piece in lines)])
+    yield from _cut_spaces(source)
+    yield from _cut_tabs(held[:HELD_BEHIND_TAB] + lines)
 
 
 def _held_marks(source: Source) -> Iterator[Piece]:
@@ -38,26 +43,54 @@ def _held_marks(source: Source) -> Iterator[Piece]:
     rules, ids = source.rules, source.ids
     if not rules.marks_begin_words:
         return
-    beginnings = sorted(_marks_that_begin_words(source))
+    words = _words_by_mark(source)
     runs = [" ", *(text for text in map(decoded, ids) if text and _is_mark_run(text, source))]
-    pairs = [
-        (run, mark)
-        for run in runs
-        for mark in beginnings
-        if max(run[-1], mark) < "\x80" or len(run.removeprefix(" ")) <= 1
-        if (run + mark).encode() not in ids
-    ]
+    pairs = [(run, mark) for run in runs for mark in words if (run + mark).encode() not in ids]
+    pairs = _affordable(pairs, words, source)
     parted = set(_given_as_parts(pairs, source))
     singles: dict[str, list[str]] = {}
+    pairs.sort(key=lambda parts: _weight(parts, words, source), reverse=True)
     for run, mark in pairs:
         if (run, mark) in parted:
             yield Piece(source.spell((run + mark).encode()), Role.GLUE, Stage.HOLD, len(run) > 1)
-            if run != " " and len(run) == 1 and max(run, mark) < "\x80":
+            if run != " " and len(run) == 1:
                 singles.setdefault(run, []).append(mark)
     triples = [(a, b, c) for a, marks in singles.items() for b in marks for c in singles.get(b, ())]
+    triples = _affordable(triples, words, source)
     triples += [(" ", a, b) for a, marks in singles.items() if (" ", a) in parted for b in marks]
     for parts in _given_as_parts(triples, source):
         yield Piece(source.spell("".join(parts).encode()), Role.GLUE, Stage.HOLD, 2)
+
+
+def _affordable(
+    texts: list[tuple[str, ...]], words: Mapping[str, int], source: Source
+) -> list[tuple[str, ...]]:
+    """Those in ASCII, those of a run that any mark follows, and the most frequent of the others.
+
+    How often a mark begins a word is read from how many tokens do, how often a run is from its
+    rank; there are some 300,000 pairs, and the glue for all would be 6 MB.
+    """
+
+    def is_plain(parts: tuple[str, ...]) -> bool:
+        *before, last = parts
+        together = "".join(before).removeprefix(" ")
+        if len(parts) == 2:
+            return last < "\x80" or len(together) <= 1
+        return max(*together, last) < "\x80"
+
+    plain = [parts for parts in texts if is_plain(parts)]
+    others = sorted(
+        (parts for parts in texts if not is_plain(parts)),
+        key=lambda parts: _weight(parts, words, source),
+        reverse=True,
+    )
+    return plain + others[:RARE_MARKS_HELD]
+
+
+def _weight(parts: tuple[str, ...], words: Mapping[str, int], source: Source) -> float:
+    *before, last = parts
+    rank = sum(source.vocabulary.ranks.get(part.encode(), 0) for part in before)
+    return words[last] / (1000 + rank)
 
 
 def _given_as_parts(texts: Sequence[tuple[str, ...]], source: Source) -> Iterator[tuple[str, ...]]:
@@ -80,16 +113,16 @@ def _is_mark_run(text: str, source: Source) -> bool:
     return all(_is_letter_mark(c, source) for c in text.removeprefix(" "))
 
 
-def _marks_that_begin_words(source: Source) -> set[str]:
-    """The marks with which a token of letters begins, or of the first bytes of a letter."""
-    found = set[str]()
+def _words_by_mark(source: Source) -> dict[str, int]:
+    """The marks with which tokens of letters begin, or of the first bytes of a letter: how many."""
+    found = Counter[str]()
     for raw in source.ids:
         text = raw.decode(errors="surrogateescape")
         if len(text) > 1 and _is_letter_mark(text[0], source):
             partial = "\udc80" <= text[1] <= "\udcff"
             if partial or source.rules.kind(text[1]) is Kind.LETTER:
-                found.add(text[0])
-    return found
+                found[text[0]] += 1
+    return dict(sorted(found.items()))
 
 
 def _held_newlines(source: Source) -> Iterator[Piece]:
@@ -163,7 +196,14 @@ def _number_beginnings(rules: PreTokenizer) -> set[bytes]:
     return {beginning for beginning, surplus in numbers.items() if surplus > 0}
 
 
-def _cut_spaces(source: Source, held: list[str]) -> Iterator[Piece]:
+def _cut_tabs(held: list[Piece]) -> Iterator[Piece]:
+    """Likewise for a tab and the symbols that other glue made; a space would be in the symbol."""
+    for piece in held:
+        if piece.text[0] != " ":
+            yield Piece("\t" + piece.text, Role.GLUE, Stage.CUT)
+
+
+def _cut_spaces(source: Source) -> Iterator[Piece]:
     """Keeps the last of a run of spaces from merging with those before it.
 
     Needed for each space that ends a longer token, with each token that can begin a pre-token of
@@ -184,15 +224,15 @@ def _cut_spaces(source: Source, held: list[str]) -> Iterator[Piece]:
     numbers = [text for text in rules.characters(Kind.NUMBER) if not rules.is_hidden(text)]
     rejoined = [text.encode() for text in numbers if text.encode() not in ids]
     followers |= {raw: spell(raw) for raw in rejoined}
+    by_rank = sorted(followers, key=lambda raw: source.vocabulary.ranks.get(raw, -1))
+    frequent = set(by_rank[:FOLLOWERS_OF_RARE_SPACES])
     for last in lasts:
         before = source.texts[ids[last.encode()]]
         for raw, text in followers.items():
-            if last.encode() + raw not in ids:
+            # where the two are a token, they are one symbol by now, unless no merge makes it
+            whole = ids.get(last.encode() + raw)
+            if (whole is None or whole in source.private) and (last in FREQUENT or raw in frequent):
                 yield Piece(before + text, Role.GLUE, Stage.CUT)
-        if last != " ":
-            for text in held:
-                if text[0] != " ":
-                    yield Piece(before + text, Role.GLUE, Stage.CUT)
 
 
 def _leads_of_hidden(rules: PreTokenizer) -> set[int]:

@@ -59,7 +59,7 @@ from sentencepiece import SentencePieceProcessor, sentencepiece_model_pb2
 from . import TokenizerError, metaspace
 from .compiler import compile_plan
 from .double_array import charsmap
-from .plan import Plan, Role
+from .plan import Plan, Role, Stage
 from .pre_tokenizer import recognise
 from .spelling import LETTERS_OF_BYTES, byte_letter
 from .tokenizer_json import FILE_NAME, SpecialIds, Vocabulary, original, vocabulary
@@ -138,8 +138,9 @@ def serialize(plan: Plan, specials: SpecialIds) -> bytes:
     """The ModelProto of a plan. Source: sentencepiece, sentencepiece_model.proto."""
     model = proto.ModelProto()
     for piece in plan.pieces:
-        score = -float(piece.stage * STAGE_SIZE + piece.rank + 1)
-        model.pieces.add(piece=piece.text, score=score, type=PIECE_TYPES[piece.role])
+        entry = model.pieces.add(piece=piece.text, type=PIECE_TYPES[piece.role])
+        if score := float((Stage.CUT - piece.stage) * STAGE_SIZE - piece.rank):
+            entry.score = score
     _describe(model.trainer_spec, plan, specials)
     for spec, keys in (
         (model.normalizer_spec, plan.normalizer),
