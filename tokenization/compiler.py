@@ -3,14 +3,15 @@
 `sentencepiece_model` explains the idea; `glue` and `keys` hold the two means that need most words.
 """
 
-from dataclasses import dataclass, field
 from itertools import pairwise
 
 from tokenizers import Tokenizer
 
+from . import glue, keys, wide
 from .plan import Piece, Plan, Role, Stage
 from .pre_tokenizer import Kind, PreTokenizer
-from .spelling import PRIVATE, byte_letter, letters_to_text, spell, text_to_letters
+from .source import Source, decoded, is_lone, is_spaces
+from .spelling import PRIVATE, byte_letter, letters_to_text, text_to_letters
 from .tokenizer_json import MAX_ID, Vocabulary
 
 # bytes that can stand for UNKNOWN: SentencePiece finds no piece for null, the others never occur
@@ -22,39 +23,8 @@ JOINED_ONLY_IN_RUNS = (Kind.SPACE, Kind.NUMBER)
 NEIGHBOURS = ("{0}{0}", "a{0}", "{0}a", "({0}", "{0}.", " {0}{0}", "{0}\n", "1{0}1", "\n{0} ")
 
 
-@dataclass(frozen=True)
-class Source:
-    """What is compiled: the vocabulary, the rules, and the original to ask how it encodes.
-
-    ids: bytes -> id; kept: characters beyond ASCII that are one letter, and not one a byte;
-    spaced: those of them that the original splits behind a space; private: id -> the letter of a
-    token that no merge may make; texts: id -> how the token is spelled; looked_up: the words that
-    the original takes whole although no merges make them.
-    """
-
-    vocabulary: Vocabulary
-    rules: PreTokenizer
-    original: Tokenizer
-    ids: dict[bytes, int]
-    kept: set[str] = field(default_factory=set)
-    spaced: set[str] = field(default_factory=set)
-    private: dict[int, str] = field(default_factory=dict)
-    texts: dict[int, str] = field(default_factory=dict)
-    looked_up: set[int] = field(default_factory=set)
-
-    def encode(self, texts: list[str]) -> list[list[int]]:
-        """The ids of some texts."""
-        return [e.ids for e in self.original.encode_batch(texts, add_special_tokens=False)]
-
-    def spell(self, raw: bytes) -> str:
-        """How bytes are written, but for private letters."""
-        return spell(raw, self.kept)
-
-
 def compile_plan(vocabulary: Vocabulary, rules: PreTokenizer, original: Tokenizer) -> Plan:
     """Compiles; `original` is asked how it encodes where that is simpler than to deduce it."""
-    from . import glue, keys
-
     ids = {raw: token_id for token_id, raw in vocabulary.tokens.items()}
     source = Source(vocabulary, rules, original, ids)
     _keep_characters(source)
@@ -64,9 +34,12 @@ def compile_plan(vocabulary: Vocabulary, rules: PreTokenizer, original: Tokenize
     runs = [ids[run.encode()] for run in keys.keyed_runs(source)]
     numbered = keys.tokens_of(numbers, source)
     source.looked_up.update(keys.looked_up_only(source))
-    for token_id in (*whole, *numbered, *runs, *sorted(source.looked_up)):
+    source.wide.heads.update(wide.spaced(source).heads)
+    heads = sorted(ids[head] for head in source.wide.tokens)
+    for token_id in (*whole, *numbered, *runs, *sorted(source.looked_up), *heads):
         if token_id not in source.private:
             source.private[token_id] = next(letters)
+    source.promoted.update(wide.promoted(source))
     for token_id, raw in vocabulary.tokens.items():
         source.texts[token_id] = source.private.get(token_id) or source.spell(raw)
     pieces = [_piece(i, source) for i in range(vocabulary.size)]
@@ -84,6 +57,7 @@ def compile_plan(vocabulary: Vocabulary, rules: PreTokenizer, original: Tokenize
         for token_id, letter in source.private.items()
         if b"\0" not in vocabulary.tokens[token_id]
     }
+    denormalizer |= wide.letters_to_text(source)
     contents = [token.content for token in vocabulary.added.values()]
     denormalizer |= {
         content.replace(SPACE_SIGN, " ").encode(): content.encode()
@@ -91,14 +65,6 @@ def compile_plan(vocabulary: Vocabulary, rules: PreTokenizer, original: Tokenize
         if SPACE_SIGN in content
     }
     return Plan(pieces, normalizer, denormalizer)
-
-
-def decoded(raw: bytes) -> str | None:
-    """The text of a token; None when it begins or ends inside a character."""
-    try:
-        return raw.decode()
-    except UnicodeDecodeError:
-        return None
 
 
 def _keep_characters(source: Source) -> None:
@@ -165,12 +131,6 @@ def _is_split(character: str, text: str, ids: list[int], source: Source) -> set[
     return found
 
 
-def is_lone(text: str, rules: PreTokenizer) -> bool:
-    """Whether a character is a space, or a number that takes no space in front of it."""
-    kind = rules.kind(text)
-    return kind is Kind.SPACE or (kind is Kind.NUMBER and len(rules.cut(f" {text}")) > 1)
-
-
 def _written_whole(source: Source) -> list[int]:
     """Tokens that the normalizer writes as one letter wherever the text has them.
 
@@ -203,16 +163,6 @@ def _never_given(source: Source) -> list[int]:
     ]
 
 
-def runs_of_spaces(source: Source) -> list[str]:
-    """The tokens that are several spaces."""
-    texts = map(decoded, source.vocabulary.tokens.values())
-    return [t for t in texts if t is not None and len(t) > 1 and _is_spaces(t, source.rules)]
-
-
-def _is_spaces(text: str, rules: PreTokenizer) -> bool:
-    return text.isspace() and all(rules.kind(character) is Kind.SPACE for character in text)
-
-
 def is_mark_run(text: str, source: Source) -> bool:
     """Whether all merges of a token belong to the stage of marks: " (", "),", ")\\n", "\\n\\n"."""
     rules = source.rules
@@ -240,13 +190,13 @@ def _piece(token_id: int, source: Source) -> Piece:
     rank = vocabulary.ranks.get(raw)
     if rank is None:
         return Piece(text, Role.TOKEN if len(text) == 1 else Role.NEVER)
-    stage = Stage.WORD
+    stage = Stage.FIRST if raw in source.promoted else Stage.WORD
     spelled = decoded(raw)
     if spelled is not None and len(spelled) > 1:
         if is_mark_run(spelled, source):
             comments = {mark + COMMENT for mark in source.rules.after_endings}
             stage = Stage.LATE_MARK if spelled[:2] in comments else Stage.MARK
-        elif _is_spaces(spelled, source.rules):
+        elif is_spaces(spelled, source.rules):
             stage = Stage.SPACE
     return Piece(text, Role.TOKEN, stage, rank)
 

@@ -6,10 +6,11 @@ Each function gives the glue for one thing that an expression cuts and merges wo
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
-from .compiler import Source, decoded, is_lone, runs_of_spaces
+from . import wide
 from .keys import keyed_runs
 from .plan import Piece, Role, Stage
 from .pre_tokenizer import Kind, PreTokenizer
+from .source import Source, decoded, is_lone, runs_of_spaces
 from .spelling import spell
 
 LEAD_BYTES = range(0xC2, 0xF5)
@@ -24,11 +25,13 @@ def all_glue(source: Source) -> Iterator[Piece]:
     """All glue, the same text more than once where two rules ask for it."""
     held = list(_held_marks(source))
     yield from held
+    yield from wide.joined_marks(source, _words_by_mark(source))
     lines = list(_held_newlines(source))
     yield from lines
     yield from _marks_of_the_line_before(source)
     yield from _rejoined(source)
     yield from _cut_spaces(source)
+    held.sort(key=lambda piece: piece.rank)
     yield from _cut_tabs(held[:HELD_BEHIND_TAB] + lines)
 
 
@@ -177,9 +180,11 @@ def _rejoined(source: Source) -> Iterator[Piece]:
     ]
     for text, ids in zip(texts, source.encode(texts), strict=True):
         parts = [source.vocabulary.tokens[token_id] for token_id in ids]
-        if text.encode()[:2] in early and all(len(part) == 1 for part in parts):
+        raw = text.encode()
+        is_kept_apart = any(raw.startswith(head[1:]) for head in source.wide.tokens)
+        if raw[:2] in early and not is_kept_apart and all(len(part) == 1 for part in parts):
             for end in range(2, len(parts) + 1):
-                yield Piece(spell(b"".join(parts[:end])), Role.GLUE, Stage.LONE)
+                yield Piece(spell(b"".join(parts[:end])), Role.GLUE, Stage.FIRST)
         else:
             for start in range(len(parts) - 2, -1, -1):
                 yield Piece(spell(b"".join(parts[start:])), Role.GLUE, Stage.REJOIN)

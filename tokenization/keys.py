@@ -8,8 +8,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from tokenizers import Tokenizer
 from tokenizers.normalizers import NFC
 
-from .compiler import Source, decoded, runs_of_spaces
+from . import wide
 from .pre_tokenizer import Kind
+from .source import Source, decoded, runs_of_spaces
 from .spelling import spell
 
 QUOTES_KEPT = 8  # apostrophes in a row that one key takes
@@ -27,6 +28,7 @@ def all_keys(
     keys = {text.encode(): text.encode() for text in source.kept}
     for text in source.spaced:
         keys[b" " + text.encode()] = spell(b" " + text.encode()).encode()
+    keys |= wide.spaced_keys(source)
     runs = {source.ids[run.encode()] for run in keyed_runs(source)}
     group_ids = runs.union(tokens_of(numbers, source))
     looked_up = {i for i in source.private if i in source.looked_up}

@@ -1,0 +1,93 @@
+"""What is compiled, and what all parts of the compiler ask about it."""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from tokenizers import Tokenizer
+
+from .pre_tokenizer import Kind, PreTokenizer
+from .spelling import spell
+from .tokenizer_json import Vocabulary
+
+
+@dataclass(frozen=True)
+class Spaced:
+    """What is written for a character behind a space: a token as a letter, and its other bytes.
+
+    heads: the bytes of a character, or the first bytes of a whole block of them -> the token that
+    the space in front of it is in; each of these tokens is written as a private letter.
+    """
+
+    heads: dict[bytes, bytes] = field(default_factory=dict)
+
+    @cached_property
+    def tokens(self) -> frozenset[bytes]:
+        """All these tokens."""
+        return frozenset(self.heads.values())
+
+    def head(self, raw: bytes) -> bytes | None:
+        """The token for the beginning of `raw`, which begins with a space; None for none of them."""
+        if raw in self.tokens:
+            return raw
+        for end in range(min(len(raw), 5), 2, -1):
+            if raw[1:end] in self.heads:
+                return self.heads[raw[1:end]]
+        return None
+
+
+@dataclass(frozen=True)
+class Source:
+    """What is compiled: the vocabulary, the rules, and the original to ask how it encodes.
+
+    ids: bytes -> id; kept: characters beyond ASCII that are one letter, and not one a byte;
+    spaced: those of them that the original splits behind a space; private: id -> the letter of a
+    token that no merge may make; texts: id -> how the token is spelled; looked_up: the words that
+    the original takes whole although no merges make them.
+    """
+
+    vocabulary: Vocabulary
+    rules: PreTokenizer
+    original: Tokenizer
+    ids: dict[bytes, int]
+    kept: set[str] = field(default_factory=set)
+    spaced: set[str] = field(default_factory=set)
+    private: dict[int, str] = field(default_factory=dict)
+    texts: dict[int, str] = field(default_factory=dict)
+    looked_up: set[int] = field(default_factory=set)
+    wide: Spaced = field(default_factory=Spaced)
+    promoted: set[bytes] = field(default_factory=set)
+
+    def encode(self, texts: list[str]) -> list[list[int]]:
+        """The ids of some texts."""
+        return [e.ids for e in self.original.encode_batch(texts, add_special_tokens=False)]
+
+    def spell(self, raw: bytes) -> str:
+        """How bytes are written, but for private letters of whole tokens."""
+        head = self.wide.head(raw) if raw[:1] == b" " and len(raw) > 1 else None
+        if head is None:
+            return spell(raw, self.kept)
+        return self.private[self.ids[head]] + spell(raw[len(head) :], self.kept)
+
+
+def decoded(raw: bytes) -> str | None:
+    """The text of a token; None when it begins or ends inside a character."""
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return None
+
+
+def is_lone(text: str, rules: PreTokenizer) -> bool:
+    """Whether a character is a space, or a number that takes no space in front of it."""
+    kind = rules.kind(text)
+    return kind is Kind.SPACE or (kind is Kind.NUMBER and len(rules.cut(f" {text}")) > 1)
+
+
+def runs_of_spaces(source: Source) -> list[str]:
+    """The tokens that are several spaces."""
+    texts = map(decoded, source.vocabulary.tokens.values())
+    return [t for t in texts if t is not None and len(t) > 1 and is_spaces(t, source.rules)]
+
+
+def is_spaces(text: str, rules: PreTokenizer) -> bool:
+    return text.isspace() and all(rules.kind(character) is Kind.SPACE for character in text)
