@@ -3,6 +3,8 @@
 `sentencepiece_model` explains the idea; `glue` and `keys` hold the two means that need most words.
 """
 
+from collections import defaultdict
+from collections.abc import Mapping
 from itertools import pairwise
 
 from tokenizers import Tokenizer
@@ -17,7 +19,6 @@ from .tokenizer_json import MAX_ID, Vocabulary
 # bytes that can stand for UNKNOWN: SentencePiece finds no piece for null, the others never occur
 UNKNOWN_BYTES = (0x00, 0xFF, 0xFE, 0xFD, 0xFC, 0xFB, 0xFA, 0xF9, 0xF8, 0xC0, 0xC1)
 SPACE_SIGN = "\u2581"  # SentencePiece decodes it to a space
-COMMENT = "*"  # "/*" begins lines; to wait with every mark after "/" costs more than it gives
 JOINED_ONLY_IN_RUNS = (Kind.SPACE, Kind.NUMBER)
 # what a character is put next to, to see whether it is ever split
 NEIGHBOURS = ("{0}{0}", "a{0}", "{0}a", "({0}", "{0}.", " {0}{0}", "{0}\n", "1{0}1", "\n{0} ")
@@ -36,7 +37,9 @@ def compile_plan(vocabulary: Vocabulary, rules: PreTokenizer, original: Tokenize
     source.looked_up.update(keys.looked_up_only(source))
     source.wide.heads.update(wide.spaced(source).heads)
     heads = sorted(ids[head] for head in source.wide.tokens)
-    for token_id in (*whole, *numbered, *runs, *sorted(source.looked_up), *heads):
+    source.unreached.update(_unreached(source))
+    unreached = sorted(source.unreached)
+    for token_id in (*whole, *numbered, *runs, *sorted(source.looked_up), *heads, *unreached):
         if token_id not in source.private:
             source.private[token_id] = next(letters)
     source.promoted.update(wide.promoted(source))
@@ -84,11 +87,16 @@ def _keep_characters(source: Source) -> None:
         if 1 < len(raw) <= 4 and (text := decoded(raw)) is not None and len(text) == 1
         if source.rules.kind(text) in kinds and text not in excluded
     ]
+    partial: dict[bytes, set[str]] = defaultdict(set)
+    for raw in source.ids:
+        text = raw.decode(errors="ignore")
+        if text and raw.startswith(text.encode()):
+            partial[raw[len(text.encode()) :]].add(text[-1])
     forms = [form.format(text) for text in candidates for form in (" {0}", *NEIGHBOURS)]
     each = iter(zip(forms, source.encode(forms), strict=True))
     for text in candidates:
         behind_space, *splits = [_is_split(text, *next(each), source) for _ in (0, *NEIGHBOURS)]
-        if not any(split - {1} for split in splits):
+        if not any(split - {1} for split in splits) and not _is_crossed(text, partial, source):
             source.kept.add(text)
             if behind_space or any(splits):
                 source.spaced.add(text)
@@ -101,6 +109,16 @@ def _keep_characters(source: Source) -> None:
         merged = _merged(shown, source)
         if text in source.kept and merged != ids[len(ids) - len(merged) :]:
             source.kept.discard(text)
+
+
+def _is_crossed(character: str, partial: Mapping[bytes, set[str]], source: Source) -> bool:
+    """Whether a token ends inside of the character, when another of its run stands before it.
+
+    partial: the first bytes of characters with which tokens end -> the characters before those.
+    """
+    raw = character.encode()
+    before = (c for end in range(1, len(raw)) for c in partial.get(raw[:end], ()) if c != " ")
+    return any(len(source.rules.cut(c + character)) == 1 for c in before)
 
 
 def _merged(text: str, source: Source) -> list[int]:
@@ -151,6 +169,14 @@ def _written_whole(source: Source) -> list[int]:
     return [i for (i, _), ids in zip(found, results, strict=True) if ids == [i]]
 
 
+def _unreached(source: Source) -> list[int]:
+    """Tokens that no merge makes: a private letter, so that they are decoded and never given."""
+    vocabulary = source.vocabulary
+    return [
+        i for i, raw in vocabulary.tokens.items() if len(raw) > 1 and raw not in vocabulary.ranks
+    ]
+
+
 def _never_given(source: Source) -> list[int]:
     """Tokens that the original never gives: its expression or an added token always cuts them."""
     added = {token.content for token in source.vocabulary.added.values()}
@@ -194,11 +220,18 @@ def _piece(token_id: int, source: Source) -> Piece:
     spelled = decoded(raw)
     if spelled is not None and len(spelled) > 1:
         if is_mark_run(spelled, source):
-            comments = {mark + COMMENT for mark in source.rules.after_endings}
-            stage = Stage.LATE_MARK if spelled[:2] in comments else Stage.MARK
+            stage = _stage_of_marks(spelled, source.rules)
         elif is_spaces(spelled, source.rules):
             stage = Stage.SPACE
     return Piece(text, Role.TOKEN, stage, rank)
+
+
+def _stage_of_marks(text: str, rules: PreTokenizer) -> Stage:
+    """The stage of a run of marks; those that a run takes behind its newlines come before others."""
+    if not text.strip("".join(rules.after_endings)):
+        return Stage.FIRST
+    lines = (a in rules.mark_endings and b in rules.after_endings for a, b in pairwise(text))
+    return Stage.LINE if any(lines) else Stage.MARK
 
 
 def _place_unknown(pieces: list[Piece], ids: dict[bytes, int]) -> None:

@@ -17,6 +17,9 @@ QUOTES_KEPT = 8  # apostrophes in a row that one key takes
 QUOTES_AFTER_RARE_MARK = 3  # likewise after a mark beyond ASCII: there are 12,000 of them
 DIGITS_OF_A_SCRIPT = 10
 FIRST_AFTER_LATIN_1 = "\u0100"
+GREEK_EXTENDED = 0x1F00
+FIRST_BEHIND_DIACRITICS = "\u0346"
+NEAR_MARKS = 64  # in the list of all marks
 RUN_KEYED = 16  # spaces of one kind that one key takes
 
 
@@ -36,7 +39,7 @@ def all_keys(
     for token_id, letter in source.private.items():
         raw = tokens[token_id]
         text = decoded(raw)
-        if text is None or raw in added or token_id in group_ids | looked_up:
+        if text is None or raw in added or token_id in group_ids | looked_up | source.unreached:
             continue
         if len(source.rules.cut(text)) == 1:
             keys[raw] = letter.encode()
@@ -167,12 +170,35 @@ def _composed(keys: Mapping[bytes, bytes], letters: Mapping[bytes, bytes]) -> di
         for form in forms - {whole}:
             if nfc.normalize_str(form) == whole:
                 added[form.encode()] = write(whole.encode())
+    for form in _forms_out_of_order(nfc):
+        added[form.encode()] = write(nfc.normalize_str(form).encode())
     return added
 
 
 def _last_jamo(syllable: str) -> str:
     """The last jamo of a Hangul syllable."""
     return unicodedata.normalize("NFD", syllable)[-1]
+
+
+def _forms_out_of_order(nfc: NFC) -> Iterator[str]:
+    """Two marks that NFC writes in the other order, and letters with two that it composes apart.
+
+    Marks of one script or block only, and letters with the marks of Latin, Greek and Cyrillic.
+    """
+    marks = [chr(p) for p in range(0x300, 0x20000) if unicodedata.combining(chr(p))]
+    for position, first in enumerate(marks):
+        for second in marks[max(0, position - NEAR_MARKS) : position + NEAR_MARKS]:
+            if unicodedata.combining(first) > unicodedata.combining(second):
+                yield first + second
+    letters = [chr(p) for p in range(0x41, GREEK_EXTENDED) if chr(p).isalpha()]
+    pairs = [(a, m) for a in letters for m in marks if m < FIRST_BEHIND_DIACRITICS]
+    taken = [(a, m) for a, m in pairs if len(nfc.normalize_str(a + m)) == 1]
+    composing = sorted({mark for _, mark in taken})
+    for letter, second in taken:
+        for first in composing:
+            whole = nfc.normalize_str(letter + first + second)
+            if whole != nfc.normalize_str(letter + first) + second:
+                yield letter + first + second
 
 
 # -------------------------------------------------------------------------------- contractions

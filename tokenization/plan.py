@@ -7,16 +7,15 @@ from enum import Enum, IntEnum
 class Stage(IntEnum):
     """When a merge happens: all of one stage come before any of the next, over the whole text."""
 
-    FIRST = 0  # the first bytes of marks of several tokens; the bytes of a lone number
+    FIRST = 0  # the first bytes of marks of several tokens; bytes of lone numbers; "//"
     JOIN = 1  # glue: such a mark as one symbol
-    MARK = 2  # runs of punctuation and symbols, with the space in front and the newlines behind
-    LINE = 3  # glue: a mark that still belongs to the run before a newline, as "/" in ")\n/*"
-    LATE_MARK = 4  # runs that begin with "/*", where LINE has glue
-    HOLD = 5  # glue: a mark and the run in front of it, so that it does not begin a word
-    WORD = 6  # all that is not mentioned here
-    REJOIN = 7  # glue: numbers and spaces that are several tokens become one symbol
-    CUT = 8  # glue: the last of a run of spaces and the token that follows
-    SPACE = 9  # runs of spaces
+    LINE = 2  # a run of marks and what it takes behind its newline, as the "/" in ")\n/*"
+    MARK = 3  # runs of punctuation and symbols, with the space in front and the newlines behind
+    HOLD = 4  # glue: a mark and the run in front of it, so that it does not begin a word
+    WORD = 5  # all that is not mentioned here
+    REJOIN = 6  # glue: numbers and spaces that are several tokens become one symbol
+    CUT = 7  # glue: the last of a run of spaces and the token that follows
+    SPACE = 8  # runs of spaces
 
 
 class Role(Enum):

@@ -42,7 +42,8 @@ class Source:
     ids: bytes -> id; kept: characters beyond ASCII that are one letter, and not one a byte;
     spaced: those of them that the original splits behind a space; private: id -> the letter of a
     token that no merge may make; texts: id -> how the token is spelled; looked_up: the words that
-    the original takes whole although no merges make them.
+    the original takes whole although no merges make them; unreached: tokens that no merge makes;
+    wide: what is written behind a space; promoted: tokens that are merged before all others.
     """
 
     vocabulary: Vocabulary
@@ -54,6 +55,7 @@ class Source:
     private: dict[int, str] = field(default_factory=dict)
     texts: dict[int, str] = field(default_factory=dict)
     looked_up: set[int] = field(default_factory=set)
+    unreached: set[int] = field(default_factory=set)
     wide: Spaced = field(default_factory=Spaced)
     promoted: set[bytes] = field(default_factory=set)
 

@@ -24,6 +24,7 @@ from .tokenizer_json import MAX_ID
 
 NUKTA = 7  # the combining class of marks that follow a letter, never another mark
 JOINED = 100_000  # pieces of glue for marks of several tokens, the most frequent blocks first
+NEAR = 0x80  # between characters of one script
 FEW_WORDS = 10  # tokens
 SPACES_KEYED = 16  # spaces in front of one beyond ASCII that one key takes
 
@@ -31,24 +32,28 @@ SPACES_KEYED = 16  # spaces in front of one beyond ASCII that one key takes
 def spaced(source: Source) -> Spaced:
     """Finds the characters for which the normalizer decides whether a space is joined."""
     rules, tokens = source.rules, source.vocabulary.tokens
-    characters = [
-        text
-        for kind in Kind
-        for text in rules.characters(kind)
-        if len(text.encode()) > 2 and (text not in source.kept or text in source.spaced)
-    ]
+    characters = [text for text in _wide(source) if text not in source.kept - source.spaced]
     asked = source.encode([" " + text for text in characters])
     first = {t.encode(): tokens.get(ids[0], b" ") for t, ids in zip(characters, asked, strict=True)}
     partial = {raw for raw in tokens.values() if _ends_in_first_character(raw)}
-    leads = {raw[0] for raw, head in first.items() if _is_decided(raw, head, source)}
+    leads = {_lead(raw) for raw, head in first.items() if _is_decided(raw, head, source)}
     leads -= _leads_of_words(source)
-    contested = {raw for raw in partial if raw[1] in leads}
+    contested = {raw for raw in partial if _lead(raw[1:]) in leads}
     heads = {raw: head for raw, head in first.items() if head in contested}
     for raw, head in first.items():
-        is_free = len(head) > 1 and raw[0] in leads and raw not in heads
+        is_free = len(head) > 1 and _lead(raw) in leads and raw not in heads
         if is_free and _merged_without(contested, b" " + raw, source) != head:
             heads[raw] = head
     return Spaced(_shortened(heads, first))
+
+
+def _wide(source: Source) -> list[str]:
+    """The characters of three bytes and more, without those that the original rewrites (NFC)."""
+    texts = [t for kind in Kind for t in source.rules.characters(kind) if len(t.encode()) > 2]
+    normalizer = source.original.normalizer
+    if normalizer is None:
+        return texts
+    return [text for text in texts if normalizer.normalize_str(text) == text]
 
 
 def _ends_in_first_character(raw: bytes) -> bool:
@@ -66,16 +71,21 @@ def _is_decided(raw: bytes, head: bytes, source: Source) -> bool:
     return kind is Kind.MARK and source.rules.marks_begin_words
 
 
-def _leads_of_words(source: Source) -> set[int]:
+def _lead(raw: bytes) -> bytes:
+    """The first byte of a character of three bytes, the first two of one of four."""
+    return raw[: 1 + (raw[0] >= 0xF0)]
+
+
+def _leads_of_words(source: Source) -> set[bytes]:
     """The first bytes with which tokens of several letters begin, as those of Devanagari do.
 
     What is merged there depends on the whole word: no letter can be written in advance.
     """
-    count: Counter[int] = Counter()
+    count: Counter[bytes] = Counter()
     for raw in source.ids:
         text = decoded(raw.removeprefix(b" "))
         if text is not None and len(text) > 1 and source.rules.kind(text[0]) is Kind.LETTER:
-            count[text.encode()[0]] += 1
+            count[_lead(text.encode())] += 1
     return {lead for lead, words in count.items() if words > FEW_WORDS}
 
 
@@ -141,9 +151,9 @@ def _keys_of_spaces(source: Source) -> dict[bytes, bytes]:
 def letters_to_text(source: Source) -> dict[bytes, bytes]:
     """Denormalizer keys for such letters: whole characters, and U+FFFD for the parts of one."""
     keys: dict[bytes, bytes] = {}
-    for text in (c for kind in Kind for c in source.rules.characters(kind)):
+    for text in _wide(source):
         raw = b" " + text.encode()
-        head = source.wide.head(raw) if len(raw) > 3 else None
+        head = source.wide.head(raw)
         if head is not None:
             letters = source.spell(raw)
             for end in range(1, len(letters)):
@@ -156,30 +166,46 @@ def letters_to_text(source: Source) -> dict[bytes, bytes]:
 
 
 def promoted(source: Source) -> set[bytes]:
-    """The tokens that begin marks of several tokens and can be merged before all others.
+    """The tokens that begin or end marks of several tokens and can be merged before all others.
 
-    Only where no token of a lower rank ends or begins inside of them: so they are merged first in
-    the original too. What the normalizer writes as a letter does not count.
+    Only where they are merged first in the original too: where no token of a lower rank ends in
+    their beginning, or begins in their end, but for what the normalizer writes as a letter.
     """
-    candidates = {raw[:end] for raw in _marks(source) for end in range(2, len(raw))}
-    candidates |= {raw[1:] for raw in _marks(source) if len(raw) == 3}
     ranks = source.vocabulary.ranks
-    lowest: dict[tuple[bool, bytes], int] = {}
+    endings: dict[bytes, int] = {}
+    beginnings: dict[bytes, int] = {}
     for raw, rank in ranks.items():
-        for length in (1, 2):
-            if len(raw) > length:
-                key = (False, raw[:length])
-                lowest[key] = min(rank, lowest.get(key, rank))
-                if raw not in source.wide.tokens:
-                    key = (True, raw[-length:])
-                    lowest[key] = min(rank, lowest.get(key, rank))
+        for length in range(1, min(len(raw), 3)):
+            beginnings[raw[:length]] = min(rank, beginnings.get(raw[:length], rank))
+            if raw not in source.wide.tokens:
+                endings[raw[-length:]] = min(rank, endings.get(raw[-length:], rank))
+    blocks = _first_tokens(source)
     found: set[bytes] = set()
-    for raw in sorted(candidates & ranks.keys()):
-        parts = [(True, raw[:cut]) for cut in range(1, len(raw))]
-        parts += [(False, raw[cut:]) for cut in range(1, len(raw))]
-        if all(lowest.get(part, ranks[raw]) >= ranks[raw] for part in parts):
-            if len(raw) == 2 or raw[:2] in found:
-                found.add(raw)
+    marks = _marks(source)
+    heads = {raw[:end] for raw in marks for end in range(2, len(raw))} & ranks.keys()
+    for raw in sorted(heads):
+        rank = ranks[raw]
+        cuts = range(1, len(raw))
+        is_first = all(endings.get(raw[:cut], rank) >= rank for cut in cuts)
+        always = all(beginnings.get(raw[cut:], rank) >= rank for cut in cuts)
+        always = always or all(first.startswith(raw) for first in blocks[raw])
+        if is_first and always and (len(raw) == 2 or raw[:2] in found):
+            found.add(raw)
+    for raw in {raw[1:] for raw in marks if len(raw) == 3} & ranks.keys():
+        rivals = (endings.get(raw[:1], ranks[raw]), beginnings.get(raw[1:], ranks[raw]))
+        if min(rivals) >= ranks[raw]:
+            found.add(raw)
+    return found
+
+
+def _first_tokens(source: Source) -> dict[bytes, set[bytes]]:
+    """For the first two and three bytes of characters: the tokens that characters begin with."""
+    texts = _wide(source)
+    found: dict[bytes, set[bytes]] = defaultdict(set)
+    for text, ids in zip(texts, source.encode(texts), strict=True):
+        raw = text.encode()
+        for end in range(2, len(raw)):
+            found[raw[:end]].add(source.vocabulary.tokens[ids[0]])
     return found
 
 
@@ -204,30 +230,37 @@ def joined_marks(source: Source, words: Iterable[str]) -> Iterator[Piece]:
     if not source.rules.marks_begin_words:
         return
     plain = [mark for mark in words if mark < "\x80"]
-    marks = [raw for raw in _marks(source) if {raw[:-1], raw[1:]} & source.promoted]
     ranks = source.vocabulary.ranks
+    marks = [raw for raw in _marks(source) if {raw[:2], raw[:3], raw[1:]} & source.promoted]
+    marks.sort(key=lambda raw: min(ranks.get(raw[:2], MAX_ID), ranks.get(raw[1:], MAX_ID)))
     crossed = {raw[-2:] for raw in ranks if _crosses(raw)}
-    marks.sort(key=lambda raw: min(ranks.get(raw[:-1], MAX_ID), ranks.get(raw[1:], MAX_ID)))
+    results = source.encode([raw.decode() for raw in marks])
+    behind_space = source.encode([" " + raw.decode() for raw in marks])
+    patterns: dict[bytes, set[tuple[int, ...]]] = defaultdict(set)
+    for raw, ids in zip(marks, results, strict=True):
+        if len(ids) > 2 or len(raw) == 4:
+            patterns[raw[:-1]].add(tuple(len(source.vocabulary.tokens[i]) for i in ids))
     spent = 0
-    for raw in marks:
+    for raw, ids, (first_id, *_) in zip(marks, results, behind_space, strict=True):
         text = raw.decode()
-        near = [m for m in words if m >= "\x80" and abs(ord(m) - ord(text)) < 0x80]
-        ids = source.encode([text])[0]
-        parts = [source.vocabulary.tokens.get(i) for i in ids]
-        if parts not in (
-            [raw[:-1], raw[-1:]],
-            [raw[:1], raw[1:]],
-        ) or not source.promoted.intersection(parts):
+        parts = [source.vocabulary.tokens[token_id] for token_id in ids]
+        if not source.promoted.intersection(parts) or len(patterns[raw[:-1]]) > 1:
             continue
         if raw[:2] in crossed and unicodedata.combining(text) != NUKTA:
             continue  # behind a mark, its first bytes belong to that one's token
-        forms = [spell(raw)]
-        if source.wide.head(b" " + raw) is not None:
-            forms.append(source.spell(b" " + raw))
-        for form in forms:
-            yield Piece(form, Role.GLUE, Stage.JOIN)
+        head = source.wide.head(b" " + raw)
+        if head is None and source.vocabulary.tokens[first_id] != b" ":
+            continue  # else its first bytes would be taken from the space
+        near = [m for m in words if m >= "\x80" and abs(ord(m) - ord(text)) < NEAR]
+        forms = [[spell(part) for part in parts]]
+        if head is not None:
+            forms.append([source.spell(head), *spell(raw[len(head) - 1 :])])
+        for first, *others in forms:
+            for other in others:
+                first += other
+                yield Piece(first, Role.GLUE, Stage.JOIN)
             for mark in (*plain, *near):
-                yield Piece(form + source.spell(mark.encode()), Role.GLUE, Stage.HOLD, 1)
-            spent += 1 + len(plain) + len(near)
+                yield Piece(first + source.spell(mark.encode()), Role.GLUE, Stage.HOLD, 1)
+            spent += len(others) + len(plain) + len(near)
         if spent > JOINED:
             return
