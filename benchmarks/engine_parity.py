@@ -30,10 +30,10 @@ from pathlib import Path
 from typing import Any
 
 from echo_model import Echo, answered, letters_of, opened, streamed
-from lines import lines_of_files, made_up_lines
 from published import documents, names
 from rich.console import Console
 from rich.table import Table
+from sample_lines import lines_of_files, made_up_lines
 from sentencepiece import SentencePieceProcessor
 from taskpress.tokenization import sentencepiece_model, tokenizer_json
 from tokenizers import Tokenizer
