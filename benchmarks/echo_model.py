@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +25,14 @@ from taskpress.converter.signatures import decoder_signatures
 from taskpress.models.layers import kv_cache
 from torch import Tensor, nn
 
-# A line of 120 characters may have 480 tokens, each answered as three digits.
+# A line of 100 characters may have 400 tokens, each answered as up to three digits.
 CONTEXT_LENGTH = 2048
 PREFILL_LENGTHS = (32, 256)
 
 
 @dataclass(frozen=True)
 class Letters:
-    """Tokens of one ASCII character each, as the digits 0, 1, ... of numbers.
+    """Tokens of one character each, as the digits 0, 1, ... of numbers.
 
     ids: of the tokens; characters: what they are; vocabulary: the numbers are below it.
     """
@@ -60,10 +61,11 @@ class Letters:
 
 
 def letters_of(encode: Callable[[str], list[int]], vocabulary: int) -> Letters:
-    """Up to 64 printable characters that are a token by themselves."""
-    tokens = {chr(point): encode(chr(point)) for point in range(0x21, 0x7F)}
-    alone = [character for character, ids in tokens.items() if len(ids) == 1][:64]
-    return Letters(tuple(tokens[c][0] for c in alone), "".join(alone), vocabulary)
+    """Up to 512 printable characters that are a token by themselves: two digits for most."""
+    characters = (chr(point) for point in range(0x21, 0xD800) if chr(point).isprintable())
+    tokens = ((character, encode(character)) for character in characters)
+    alone = list(islice(((c, ids[0]) for c, ids in tokens if len(ids) == 1), 512))
+    return Letters(tuple(i for _, i in alone), "".join(c for c, _ in alone), vocabulary)
 
 
 class EchoModel(nn.Module):
@@ -136,10 +138,12 @@ def _tflite(model: EchoModel) -> bytes:
 class Echo:
     """A tokenizer with an echo model, to be bundled.
 
-    tokenizer: a SentencePiece model. start, stop: pieces of it, which no prompt may hold.
+    tokenizer: a SentencePiece model; vocabulary: ids that text may have, which is fewer than it has
+    pieces where some only help it. start, stop: pieces of it, which no prompt may hold.
     """
 
     tokenizer: bytes
+    vocabulary: int
     start: str
     stop: str
     letters: Letters | None = None
@@ -147,7 +151,7 @@ class Echo:
     def model(self) -> bytes:
         processor = SentencePieceProcessor(model_proto=self.tokenizer)
         stop = processor.piece_to_id(self.stop)
-        return _tflite(EchoModel(processor.vocab_size(), stop, self.letters))
+        return _tflite(EchoModel(self.vocabulary, stop, self.letters))
 
     def llm_metadata(self) -> bytes:
         """What LiteRT-LM calls for, also in a `.task`, where it needs the start token."""

@@ -6,9 +6,10 @@ says what is right:
 
 ids: what Engine.tokenize gives, in each of the three bundles;
 fed: the ids that the engine feeds to the model, read back from its logits;
-answered: the text that the engine decodes, token by token, in `.task` and `.litertlm`;
-streamed: the same in pieces; LiteRT-LM 0.18.1 cuts characters in two whose first byte is 0xEF, that
-of U+FFFD, where they are several tokens, and its Python API loses such pieces;
+answered: the text that the engine decodes, token by token, in our `.task`;
+streamed: the same in pieces, in `.litertlm`. Where a character whose first byte is 0xEF is several
+tokens, LiteRT-LM 0.18.1 streams that byte alone: it takes it for the one that U+FFFD begins with,
+which stood for the half character. Its Python API loses such pieces, from any tokenizer;
 by id: the text from the library itself, a token at a time, and up to 5 at a time, the way other
 engines do: what ends in half a character waits for more.
 
@@ -24,7 +25,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,7 @@ class Compared:
     def __init__(self, original: Tokenizer, lines: list[str]) -> None:
         encodings = original.encode_batch(lines, add_special_tokens=False)
         self.lines = lines
+        self.vocabulary = 1 + max(original.get_vocab(with_added_tokens=True).values())
         self.ids = [encoding.ids for encoding in encodings]
         self.texts = original.decode_batch(self.ids, skip_special_tokens=False)
         self.differing: dict[str, list[str]] = {}
@@ -98,7 +100,7 @@ def parity(name: str, document: dict[str, Any], model: bytes, lines: list[str]) 
     compared = Compared(tokenizer_json.original(document), lines)
     _library(compared, SentencePieceProcessor(model_proto=model))
     with tempfile.TemporaryDirectory() as folder:
-        echo = Echo(model, start, stop)
+        echo = Echo(model, compared.vocabulary, start, stop)
         seconds = _texts(compared, echo, Path(folder))
         _fed(compared, echo, Path(folder) / "spelled.task")
     return Parity(
@@ -137,8 +139,9 @@ def _texts(compared: Compared, echo: Echo, folder: Path) -> list[float]:
         with opened(bundle) as engine:
             seconds.append(time.perf_counter() - began)
             compared.compare("ids", compared.ids, engine.tokenize)
-            if bundle != theirs:
+            if bundle == ours:
                 compared.compare("answered", texts, partial(answered, engine))
+            if bundle == packed:
                 compared.compare("streamed", texts, partial(_streamed, engine))
     return seconds
 
@@ -149,8 +152,8 @@ def _streamed(engine: Any, line: str) -> str:
 
 def _fed(compared: Compared, echo: Echo, bundle: Path) -> None:
     processor = SentencePieceProcessor(model_proto=echo.tokenizer)
-    letters = letters_of(processor.encode, processor.vocab_size())
-    Echo(echo.tokenizer, echo.start, echo.stop, letters).write_task(bundle)
+    letters = letters_of(processor.encode, compared.vocabulary)
+    replace(echo, letters=letters).write_task(bundle)
     start = processor.piece_to_id(echo.start)
     with opened(bundle) as engine:
         compared.compare(
@@ -183,7 +186,7 @@ def main() -> None:
     if arguments.json:
         print(json.dumps([asdict(row) for row in rows], indent=2))
     else:
-        Console().print(table(rows))
+        Console(width=120).print(table(rows))
 
 
 def _model(name: str, document: dict[str, Any], folder: Path | None) -> bytes:

@@ -7,7 +7,7 @@ import sysconfig
 from collections.abc import Callable
 from pathlib import Path
 
-WINDOW = 120  # characters
+WINDOW = 100  # characters
 
 # First and last letters of stretches of scripts, in the order of Unicode.
 SCRIPTS = (

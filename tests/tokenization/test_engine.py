@@ -3,6 +3,7 @@
 import random
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ def echo(rebuilt: Any) -> Echo:
         next(token for token in tokens if rebuilt.original.token_to_id(token) is not None)
         for tokens in (STARTS, STOPS)
     )
-    return Echo(rebuilt.model, start, stop)
+    return Echo(rebuilt.model, rebuilt.original.get_vocab_size(), start, stop)
 
 
 @pytest.fixture(scope="module")
@@ -85,8 +86,8 @@ def test_it_knows_the_start_and_stop_tokens(
 def test_it_feeds_the_original_s_ids(
     rebuilt: Any, echo: Echo, lines: list[str], tmp_path: Path
 ) -> None:
-    letters = letters_of(rebuilt.expected, rebuilt.processor.vocab_size())
-    Echo(echo.tokenizer, echo.start, echo.stop, letters).write_task(tmp_path / "spelled.task")
+    letters = letters_of(rebuilt.expected, echo.vocabulary)
+    replace(echo, letters=letters).write_task(tmp_path / "spelled.task")
     start = rebuilt.original.token_to_id(echo.start)
     with opened(tmp_path / "spelled.task") as engine:
         for line in [*lines, MIXED]:
