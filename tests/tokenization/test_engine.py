@@ -104,7 +104,7 @@ def test_it_streams_the_original_s_text(
         assert answered(engines[bundle], line) == echo.start + text
         if not is_cut(rebuilt, line):
             assert "".join(streamed(engines[bundle], line)) == echo.start + text
-    assert sum(is_cut(rebuilt, line) for line in lines) < len(lines) / 4
+    assert sum(is_cut(rebuilt, line) for line in lines) < len(lines) / 2
 
 
 def test_it_streams_each_token_of_a_long_text(
