@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -62,10 +61,13 @@ class Letters:
 
 def letters_of(encode: Callable[[str], list[int]], vocabulary: int) -> Letters:
     """Up to 512 printable characters that are a token by themselves: two digits for most."""
-    characters = (chr(point) for point in range(0x21, 0xD800) if chr(point).isprintable())
-    tokens = ((character, encode(character)) for character in characters)
-    alone = list(islice(((c, ids[0]) for c, ids in tokens if len(ids) == 1), 512))
-    return Letters(tuple(i for _, i in alone), "".join(c for c, _ in alone), vocabulary)
+    found: dict[int, str] = {}
+    for character in filter(str.isprintable, map(chr, range(0x21, 0xD800))):
+        ids = encode(character)
+        # NFC makes a few characters the same as an earlier one
+        if len(ids) == 1 and len(found) < 512:
+            found.setdefault(ids[0], character)
+    return Letters(tuple(found), "".join(found.values()), vocabulary)
 
 
 class EchoModel(nn.Module):
