@@ -62,11 +62,13 @@ class Letters:
 def letters_of(encode: Callable[[str], list[int]], vocabulary: int) -> Letters:
     """Up to 512 printable characters that are a token by themselves: two digits for most."""
     found: dict[int, str] = {}
-    for character in filter(str.isprintable, map(chr, range(0x21, 0xD800))):
+    for character in filter(str.isprintable, map(chr, range(0x21, 0x3000))):
         ids = encode(character)
         # NFC makes a few characters the same as an earlier one
-        if len(ids) == 1 and len(found) < 512:
+        if len(ids) == 1:
             found.setdefault(ids[0], character)
+        if len(found) == 512:
+            break
     return Letters(tuple(found), "".join(found.values()), vocabulary)
 
 
