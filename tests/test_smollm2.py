@@ -168,6 +168,12 @@ def test_litert_lm_answers_the_same(bundle: tuple[Path, Report], tmp_path: Path)
     assert _answer_of_litert_lm(packed, CHAT, max_tokens=CONTEXT) == answer.text
 
 
+def test_litert_lm_answers_from_the_bundle_itself(bundle: tuple[Path, Report]) -> None:
+    """With the start token, stop tokens and prefixes that it finds in the bundle's METADATA."""
+    answer = run(bundle[0], QUESTION, max_tokens=64)
+    assert _answer_of_litert_lm(bundle[0], QUESTION, max_tokens=CONTEXT) == answer.text
+
+
 def test_litert_lm_prefills_right_up_to_the_end_of_the_cache(
     bundle: tuple[Path, Report], tmp_path: Path, tokenizer: SentencePieceProcessor
 ) -> None:
