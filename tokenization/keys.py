@@ -30,7 +30,8 @@ def all_keys(
     tokens = source.vocabulary.tokens
     keys = {text.encode(): text.encode() for text in source.kept}
     for text in source.spaced:
-        keys[b" " + text.encode()] = spell(b" " + text.encode()).encode()
+        raw = b" " + text.encode()
+        keys[raw] = (source.spell if source.wide.head(raw) else spell)(raw).encode()
     keys |= wide.spaced_keys(source)
     runs = {source.ids[run.encode()] for run in keyed_runs(source)}
     group_ids = runs.union(tokens_of(numbers, source))
