@@ -1,0 +1,328 @@
+"""Finds where two id sequences of one text differ, and says which rule of the original explains it.
+
+Both models have the same vocabulary, so an id stands for the same bytes in both: the ids of a text
+are two ways to cut the same bytes, and they differ exactly between the cuts that both have. Only
+where the bytes themselves differ (a normalizer, a byte without a token) is an alignment by longest
+common subsequences needed.
+
+Nothing is guessed. The pre-tokens are the original's own (the words that it numbers in an encoding),
+and what it makes of a part of one is asked from its model. The first rule that applies explains the
+place:
+
+1. An added token is on one side only.
+2. The bytes differ: by the normalizer, by the bytes that a side has no token for, or otherwise.
+3. One id stands for the same bytes as the other.
+4. The original has a cut between pre-tokens inside of the place: there the rebuilt model merged
+   across it.
+5. The pre-token is a token that its merges do not make (`ignore_merges`).
+6. The model's own ids of the two parts beside one of the rebuilt cuts are the rebuilt ids: the
+   rebuilt model has a cut there.
+7. Otherwise it merged in another order, or, with Unigram, took other pieces.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+from enum import StrEnum
+from functools import cached_property
+from itertools import accumulate
+from typing import Any
+
+from tokenizers import Encoding, Tokenizer
+
+from .metaspace import BYTE_PIECE, SPACE_SIGN, is_metaspace
+from .tally import Mismatch
+from .tokenizer_json import BYTE_LETTERS, original, split_merge, to_bytes
+
+CONTEXT_TOKENS = 3  # shown before and after the tokens that differ
+MOST_QUOTED = 60  # characters of a text in an explanation
+MOST_TOKENS = 16  # shown of the tokens that differ
+
+
+class Rule(StrEnum):
+    """What explains a place where the ids differ."""
+
+    ADDED = "added token"
+    NORMALIZER = "normalizer"
+    NO_TOKEN = "bytes without a token"
+    OTHER_BYTES = "other bytes"
+    SAME_BYTES = "another token of the same bytes"
+    ACROSS = "merged across a cut"
+    LOOKED_UP = "looked up whole"
+    CUT = "cut inside a pre-token"
+    ORDER = "order of merges"
+    PIECES = "other pieces"
+
+
+EXPLANATIONS: dict[Rule, str] = {
+    Rule.ADDED: "the {who} finds the added token {token} here, and the {other} does not",
+    Rule.NORMALIZER: "the original's normalizer ({name}) makes {expected} of this text; the rebuilt "
+    "ids stand for {got}",
+    Rule.NO_TOKEN: "the {who} has no token for some bytes of {text}; the original's ids stand for "
+    "{expected}, the rebuilt ids for {got}",
+    Rule.OTHER_BYTES: "the original's ids stand for {expected}, the rebuilt ids for {got}",
+    Rule.SAME_BYTES: "{token} has two ids: the original takes {expected}, the rebuilt model {got}",
+    Rule.ACROSS: "the original cuts before {where} (pre-tokenizer), and the rebuilt model merged "
+    "across it: {got}",
+    Rule.LOOKED_UP: "the original takes the pre-token {token} whole (ignore_merges), which its "
+    "merges do not make; the rebuilt model merges: {got}",
+    Rule.CUT: "the rebuilt model cuts the pre-token {token} before {where}; the original does not "
+    "cut there",
+    Rule.ORDER: "inside of the pre-token {token} the original makes {expected}; the rebuilt model "
+    "merged in another order and made {got}",
+    Rule.PIECES: "inside of the pre-token {token} the original's best pieces are {expected}; the "
+    "rebuilt model took {got}",
+}
+
+
+@dataclass(frozen=True)
+class Place:
+    """The tokens that differ: a half-open range of either sequence; one of them may be empty."""
+
+    expected: tuple[int, int]
+    got: tuple[int, int]
+
+
+class Reference:
+    """The original, with what explaining it needs: the bytes of its tokens, and its merges."""
+
+    def __init__(self, document: dict[str, Any]) -> None:
+        self.document = document
+        self.tokenizer: Tokenizer = original(document)
+        self.added = {t["id"]: t["content"] for t in document.get("added_tokens") or []}
+        self.is_metaspace = is_metaspace(document)
+        vocabulary = document["model"]["vocab"]
+        self.is_unigram = isinstance(vocabulary, list)
+        entries = (
+            ((i, text) for i, (text, _) in enumerate(vocabulary))
+            if isinstance(vocabulary, list)
+            else ((i, text) for text, i in vocabulary.items())
+        )
+        self.bytes_of: Mapping[int, bytes] = {
+            token_id: self._bytes(text) for token_id, text in entries
+        } | {token_id: content.encode() for token_id, content in self.added.items()}
+
+    def _bytes(self, token: str) -> bytes:
+        if not self.is_metaspace:
+            return to_bytes(token) or token.encode()
+        if self.document["model"].get("byte_fallback") and BYTE_PIECE.fullmatch(token):
+            return bytes([int(token[3:5], 16)])
+        return token.replace(SPACE_SIGN, " ").encode()
+
+    def raw(self, ids: Sequence[int]) -> bytes:
+        """What ids stand for; nothing for an id that the original has not."""
+        return b"".join(self.bytes_of.get(token_id, b"") for token_id in ids)
+
+    def text(self, ids: Sequence[int]) -> str:
+        """The same to be shown: bytes that are no UTF-8 as \\xNN."""
+        return self.raw(ids).decode("utf-8", "backslashreplace")
+
+    def name(self, token_id: int) -> str:
+        """The text of one token, to be shown."""
+        return self.text([token_id]) if token_id in self.bytes_of else f"<id {token_id}>"
+
+    def model_ids(self, raw: bytes) -> list[int] | None:
+        """What the model alone makes of some bytes; None where it cannot be asked for them."""
+        if not self.is_metaspace:
+            letters = "".join(BYTE_LETTERS[byte] for byte in raw)
+            return [token.id for token in self._merging.tokenize(letters)]
+        try:
+            text = raw.decode()
+        except UnicodeDecodeError:
+            return None
+        return [token.id for token in self._merging.tokenize(text.replace(" ", SPACE_SIGN))]
+
+    def rank(self, token_id: int) -> int | None:
+        """The rank of the merge that makes a token, 0 first."""
+        return self._ranks.get(self.bytes_of.get(token_id, b""))
+
+    @cached_property
+    def _merging(self) -> Any:
+        """The model, which takes nothing whole."""
+        model = self.document["model"]
+        if not model.get("ignore_merges"):
+            return self.tokenizer.model
+        merging = {**self.document, "model": {**model, "ignore_merges": False}}
+        return Tokenizer.from_str(json.dumps(merging)).model
+
+    @cached_property
+    def _ranks(self) -> dict[bytes, int]:
+        ranks: dict[bytes, int] = {}
+        for rank, merge in enumerate(self.document["model"].get("merges") or []):
+            parts = split_merge(merge)
+            assert parts is not None, "validate() has looked at every merge"
+            ranks.setdefault(self._bytes(parts[0] + parts[1]), rank)
+        return ranks
+
+
+def align(expected: Sequence[int], got: Sequence[int], reference: Reference) -> list[Place]:
+    """All places where two id sequences of one text differ, in order; empty where they are equal."""
+    if reference.raw(expected) != reference.raw(got):
+        matcher = SequenceMatcher(None, expected, got, autojunk=False)
+        return [Place((a, b), (c, d)) for tag, a, b, c, d in matcher.get_opcodes() if tag != "equal"]
+    ends = _ends(expected, reference)
+    got_ends = _ends(got, reference)
+    positions = {end: i + 1 for i, end in enumerate(got_ends)}
+    places: list[Place] = []
+    start = got_start = 0
+    for i, end in enumerate(ends):
+        position = positions.get(end)
+        if position is None:
+            continue
+        if expected[start : i + 1] != got[got_start:position]:
+            places.append(Place((start, i + 1), (got_start, position)))
+        start, got_start = i + 1, position
+    return places
+
+
+def _ends(ids: Sequence[int], reference: Reference) -> list[int]:
+    return list(accumulate(len(reference.bytes_of.get(token_id, b"")) for token_id in ids))
+
+
+def tokens_wrong(places: Sequence[Place]) -> int:
+    """The tokens of the original in the places, and one for each place where it has none."""
+    return sum(max(1, place.expected[1] - place.expected[0]) for place in places)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The ids of one text, the original's with its pre-tokens."""
+
+    reference: Reference
+    text: str
+    encoding: Encoding
+    got: Sequence[int]
+
+    @cached_property
+    def expected(self) -> Sequence[int]:
+        """The original's ids."""
+        return self.encoding.ids
+
+    @cached_property
+    def words(self) -> list[int | None]:
+        """The number of the pre-token that each id of the original is in."""
+        return self.encoding.word_ids
+
+    @cached_property
+    def places(self) -> list[Place]:
+        """Where the ids differ."""
+        return align(self.expected, self.got, self.reference)
+
+    def mismatch(self, place: Place) -> Mismatch:
+        """A place with the tokens around it and its explanation."""
+        rule, why = self.explain(place)
+        expected, expected_marked = self._shown(self.expected, place.expected)
+        got, got_marked = self._shown(self.got, place.got)
+        name = self.reference.name
+        return Mismatch(
+            text=self.reference.text(expected),
+            expected=tuple(map(name, expected)),
+            got=tuple(map(name, got)),
+            expected_marked=expected_marked,
+            got_marked=got_marked,
+            rule=rule,
+            why=why,
+        )
+
+    def _shown(
+        self, ids: Sequence[int], place: tuple[int, int]
+    ) -> tuple[Sequence[int], tuple[int, int]]:
+        """The ids of a place with their neighbours, and where it is in them."""
+        start, end = place[0], min(place[1], place[0] + MOST_TOKENS)
+        begin = max(0, start - CONTEXT_TOKENS)
+        return ids[begin : end + CONTEXT_TOKENS], (start - begin, end - begin)
+
+    def explain(self, place: Place) -> tuple[Rule, str]:
+        """The rule that explains a place, and in words how."""
+        for rule, values in self._candidates(place):
+            return rule, EXPLANATIONS[rule].format(**values)
+        raise AssertionError("the last rule always applies")
+
+    def _candidates(self, place: Place) -> Iterator[tuple[Rule, dict[str, str]]]:
+        """The rules that apply, in order."""
+        expected = self.expected[slice(*place.expected)]
+        got = self.got[slice(*place.got)]
+        name = self.reference.name
+        for who, other, ids in (("original", "rebuilt", expected), ("rebuilt", "original", got)):
+            for token_id in ids:
+                if token_id in self.reference.added:
+                    yield Rule.ADDED, {"who": who, "other": other, "token": repr(name(token_id))}
+        unknown = any(token_id not in self.reference.bytes_of for token_id in got)
+        if unknown or self.reference.raw(expected) != self.reference.raw(got):
+            yield self._other_bytes(expected, got, unknown)
+        if len(expected) == len(got) == 1:
+            ids = {"expected": str(expected[0]), "got": str(got[0])}
+            yield Rule.SAME_BYTES, {"token": repr(name(expected[0])), **ids}
+        for i in range(place.expected[0] + 1, place.expected[1]):
+            if self.words[i] != self.words[i - 1]:
+                yield Rule.ACROSS, {"where": self._character(i), "got": self._tokens(got)}
+        yield from self._inside(place)
+
+    def _inside(self, place: Place) -> Iterator[tuple[Rule, dict[str, str]]]:
+        """The rules for a place inside of one pre-token."""
+        word = self.words[place.expected[0]]
+        first = self.words.index(word)
+        last = len(self.words) - self.words[::-1].index(word)
+        whole = self.expected[first:last]
+        raw = self.reference.raw(whole)
+        before = len(self.reference.raw(self.expected[:first]))
+        ends = [0, *_ends(self.got, self.reference)]
+        token = _quoted(self.reference.text(whole))
+        got = self.got[slice(*place.got)]
+        if before not in ends:  # the pre-token lost its beginning to a token in front of it
+            yield Rule.ACROSS, {"where": self._character(first), "got": self._tokens(got)}
+        if before + len(raw) not in ends:
+            yield Rule.ACROSS, {"where": self._character(last), "got": self._tokens(got)}
+        is_made = self.reference.model_ids(raw) == list(whole)
+        if len(whole) == 1 and not is_made:
+            yield Rule.LOOKED_UP, {"token": token, "got": self._tokens(got)}
+        rebuilt = self.got[ends.index(before) : ends.index(before + len(raw))]
+        for end in ends[place.got[0] + 1 : place.got[1]]:
+            length = end - before
+            left, right = map(self.reference.model_ids, (raw[:length], raw[length:]))
+            if left is not None and right is not None and left + right == list(rebuilt):
+                where = _shown_character(raw[length:])
+                yield Rule.CUT, {"token": token, "where": where}
+        rule = Rule.PIECES if self.reference.is_unigram else Rule.ORDER
+        expected = self.expected[slice(*place.expected)]
+        yield rule, {"token": token, "expected": self._tokens(expected), "got": self._tokens(got)}
+
+    def _other_bytes(
+        self, expected: Sequence[int], got: Sequence[int], unknown: bool
+    ) -> tuple[Rule, dict[str, str]]:
+        """The rule for sides that stand for other bytes, or with an id that stands for none."""
+        sides = [_quoted(self.reference.text(ids)) for ids in (expected, got)]
+        values = {"expected": sides[0], "got": sides[1], "text": _quoted(self.text)}
+        if unknown:
+            return Rule.NO_TOKEN, {**values, "who": "rebuilt model"}
+        normalizer = self.reference.tokenizer.normalizer
+        normalized = self.text if normalizer is None else normalizer.normalize_str(self.text)
+        if normalized != self.text:
+            name = str(self.reference.document["normalizer"].get("type"))
+            return Rule.NORMALIZER, {**values, "name": name}
+        if self.reference.raw(self.expected) != self.text.encode():
+            return Rule.NO_TOKEN, {**values, "who": "original"}
+        return Rule.OTHER_BYTES, values
+
+    def _tokens(self, ids: Sequence[int]) -> str:
+        """Tokens with the ranks of their merges."""
+        shown: list[str] = []
+        for token_id in ids[:MOST_TOKENS]:
+            rank = self.reference.rank(token_id)
+            merge = "" if rank is None else f" (merge {rank})"
+            shown.append(repr(self.reference.name(token_id)) + merge)
+        return " + ".join(shown) or "nothing"
+
+    def _character(self, i: int) -> str:
+        """The first character of the original's token i."""
+        return _shown_character(self.reference.raw(self.expected[i : i + 8]))
+
+
+def _quoted(text: str) -> str:
+    return repr(text if len(text) <= MOST_QUOTED else text[: MOST_QUOTED - 3] + "...")
+
+
+def _shown_character(raw: bytes) -> str:
+    text = raw.decode("utf-8", "backslashreplace")
+    return f"U+{ord(text[0]):04X} {text[0]!r}" if text else "the end"
