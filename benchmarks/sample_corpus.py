@@ -4,9 +4,9 @@
     python benchmarks/sample_corpus.py package/declaration
 
 multilingual/: the beginning of the Universal Declaration of Human Rights, a file a script, and one
-of made-up words in scripts that it has not been translated to. numbers/ and emoji/: lines drawn
-with a fixed seed. The same input gives the same bytes. What is not written here (prose, code,
-markup, json) was written by hand.
+of made-up words in scripts that it has not been translated to. prose/declaration.txt: all of it in
+English. numbers/ and emoji/: lines drawn with a fixed seed. The same input gives the same bytes.
+What is not written here was written by hand.
 """
 
 import html
@@ -69,8 +69,8 @@ LANGUAGES = {
 # The first word or words of the names that Unicode gives to the letters.
 OTHER_SCRIPTS = (
     "ORIYA BOPOMOFO NKO GOTHIC RUNIC OGHAM GLAGOLITIC COPTIC SAMARITAN MANDAIC LIMBU BUGINESE "
-    "BALINESE SUNDANESE BATAK LEPCHA LISU BAMUM PHAGS-PA SAURASHTRA REJANG CHAM DESERET SHAVIAN OSMANYA "
-    "OSAGE AVESTAN UGARITIC PHOENICIAN CUNEIFORM BRAHMI SHARADA NEWA TIRHUTA MIAO WANCHO"
+    "BALINESE SUNDANESE BATAK LEPCHA LISU BAMUM PHAGS-PA SAURASHTRA REJANG CHAM DESERET SHAVIAN "
+    "OSMANYA OSAGE AVESTAN UGARITIC PHOENICIAN CUNEIFORM BRAHMI SHARADA NEWA TIRHUTA MIAO WANCHO"
 )
 
 WORDS = (
@@ -137,9 +137,7 @@ NUMBER_FORMS: tuple[Callable[[random.Random], str], ...] = (
     lambda d: f"{d.randrange(10**7):_}",
     lambda d: f"{d.random() * 10 ** d.randint(0, 6):.{d.randint(0, 8)}f}",
     lambda d: f"{d.gauss(0, 1):+.4e}",
-    lambda d: (
-        f"{d.randrange(1, 10)}.{d.randrange(100):02} \N{MULTIPLICATION SIGN} 10^{d.randint(-30, 30)}"
-    ),
+    lambda d: f"{d.randrange(100, 999) / 100} \N{MULTIPLICATION SIGN} 10^{d.randint(-30, 30)}",
     lambda d: f"{d.randint(1900, 2035)}-{d.randint(1, 12):02}-{d.randint(1, 28):02}",
     lambda d: f"{d.randint(1, 28)}.{d.randint(1, 12)}.{d.randint(1900, 2035)}",
     lambda d: f"{d.randint(1, 12)}/{d.randint(1, 28)}/{d.randint(70, 99)}",
@@ -185,6 +183,8 @@ def main(declarations: Path) -> None:
     for script, codes in LANGUAGES.items():
         pages = [(declarations / f"{code}.html").read_text("utf-8") for code in codes.split()]
         write("multilingual", script, [beginning(page) + "\n" for page in pages])
+    english = (declarations / "eng.html").read_text("utf-8")
+    write("prose", "declaration", list(paragraphs(english)))
     draw = random.Random("invented words")
     write(
         "multilingual",

@@ -5,15 +5,16 @@ are two ways to cut the same bytes, and they differ exactly between the cuts tha
 where the bytes themselves differ (a normalizer, a byte without a token) is an alignment by longest
 common subsequences needed.
 
-Nothing is guessed. The pre-tokens are the original's own (the words that it numbers in an encoding),
-and what it makes of a part of one is asked from its model. The first rule that applies explains the
-place:
+Nothing is guessed. The pre-tokens are the original's own (the words that it numbers in an
+encoding), and what it makes of a part of one is asked from its model. The first rule that applies
+explains the place:
 
 1. An added token is on one side only.
 2. The bytes differ: by the normalizer, by the bytes that a side has no token for, or otherwise.
 3. One id stands for the same bytes as the other.
 4. The original has a cut between pre-tokens inside of the place: there the rebuilt model merged
-   across it.
+   across it. Where bytes that the original has no token for, and drops, stood at the cut, they
+   explain the place.
 5. The pre-token is a token that its merges do not make (`ignore_merges`).
 6. The model's own ids of the two parts beside one of the rebuilt cuts are the rebuilt ids: the
    rebuilt model has a cut there.
@@ -46,6 +47,7 @@ class Rule(StrEnum):
     ADDED = "added token"
     NORMALIZER = "normalizer"
     NO_TOKEN = "bytes without a token"
+    DROPPED = "merged across dropped bytes"
     OTHER_BYTES = "other bytes"
     SAME_BYTES = "another token of the same bytes"
     ACROSS = "merged across a cut"
@@ -57,10 +59,12 @@ class Rule(StrEnum):
 
 EXPLANATIONS: dict[Rule, str] = {
     Rule.ADDED: "the {who} finds the added token {token} here, and the {other} does not",
-    Rule.NORMALIZER: "the original's normalizer ({name}) makes {expected} of this text; the rebuilt "
-    "ids stand for {got}",
+    Rule.NORMALIZER: "the original's normalizer ({name}) makes {expected} of this text; the "
+    "rebuilt ids stand for {got}",
     Rule.NO_TOKEN: "the {who} has no token for some bytes of {text}; the original's ids stand for "
     "{expected}, the rebuilt ids for {got}",
+    Rule.DROPPED: "the original has no token for {text} and drops it, but cuts there; the rebuilt "
+    "model merged across it: {got}",
     Rule.OTHER_BYTES: "the original's ids stand for {expected}, the rebuilt ids for {got}",
     Rule.SAME_BYTES: "{token} has two ids: the original takes {expected}, the rebuilt model {got}",
     Rule.ACROSS: "the original cuts before {where} (pre-tokenizer), and the rebuilt model merged "
@@ -138,6 +142,11 @@ class Reference:
         return self._ranks.get(self.bytes_of.get(token_id, b""))
 
     @cached_property
+    def single_bytes(self) -> frozenset[int]:
+        """The bytes that have a token of their own."""
+        return frozenset(raw[0] for raw in self.bytes_of.values() if len(raw) == 1)
+
+    @cached_property
     def _merging(self) -> Any:
         """The model, which takes nothing whole."""
         model = self.document["model"]
@@ -157,10 +166,12 @@ class Reference:
 
 
 def align(expected: Sequence[int], got: Sequence[int], reference: Reference) -> list[Place]:
-    """All places where two id sequences of one text differ, in order; empty where they are equal."""
+    """All places where two id sequences of one text differ, in order."""
     if reference.raw(expected) != reference.raw(got):
         matcher = SequenceMatcher(None, expected, got, autojunk=False)
-        return [Place((a, b), (c, d)) for tag, a, b, c, d in matcher.get_opcodes() if tag != "equal"]
+        return [
+            Place((a, b), (c, d)) for tag, a, b, c, d in matcher.get_opcodes() if tag != "equal"
+        ]
     ends = _ends(expected, reference)
     got_ends = _ends(got, reference)
     positions = {end: i + 1 for i, end in enumerate(got_ends)}
@@ -256,6 +267,9 @@ class Comparison:
             yield Rule.SAME_BYTES, {"token": repr(name(expected[0])), **ids}
         for i in range(place.expected[0] + 1, place.expected[1]):
             if self.words[i] != self.words[i - 1]:
+                dropped = self._dropped(i)
+                if dropped:
+                    yield Rule.DROPPED, {"text": dropped, "got": self._tokens(got)}
                 yield Rule.ACROSS, {"where": self._character(i), "got": self._tokens(got)}
         yield from self._inside(place)
 
@@ -304,6 +318,13 @@ class Comparison:
         if self.reference.raw(self.expected) != self.text.encode():
             return Rule.NO_TOKEN, {**values, "who": "original"}
         return Rule.OTHER_BYTES, values
+
+    def _dropped(self, i: int) -> str:
+        """What has no token of the text between the original's tokens i - 1 and i, quoted."""
+        between = self.text[self.encoding.offsets[i - 1][1] : self.encoding.offsets[i][0]]
+        known = self.reference.single_bytes
+        gone = [c for c in between if not known.issuperset(c.encode())]
+        return _quoted("".join(gone)) if gone else ""
 
     def _tokens(self, ids: Sequence[int]) -> str:
         """Tokens with the ranks of their merges."""

@@ -36,9 +36,9 @@ def blocks(path: Path) -> Iterator[str]:
 
 
 def split(parts: Iterable[str]) -> Iterator[str]:
-    """A text, given in parts, in blocks of about BLOCK_CHARACTERS, cut behind a line if there is one.
+    """A text in blocks of about BLOCK_CHARACTERS, cut behind a line if there is one.
 
-    Parts of BLOCK_CHARACTERS give the same blocks whoever reads them.
+    parts: all of the text, in order; parts of BLOCK_CHARACTERS give the same blocks in any case.
     """
     rest = ""
     for part in parts:

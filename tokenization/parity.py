@@ -22,7 +22,7 @@ results are added up in that order: the counts and the mismatches shown are the 
 import random
 import signal
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
@@ -36,6 +36,7 @@ from .comparer import HONEST, LOOSE, STRICT, Comparer, Pair
 from .sentencepiece_model import check
 from .tally import Section, Tally
 
+ROUND_TRIP = "round-trip"
 GROUPS = ("pairs", "sample", "corpus", "fuzz", "added", "vocabulary", "bytes", "code-points")
 TEXTS_A_CHUNK = 500
 BLOCKS_A_CHUNK = 32
@@ -52,8 +53,8 @@ class Options:
     """What to compare on.
 
     pairs: random id pairs; fuzz: texts of each class; seed: of both; corpora: text files, read as
-    UTF-8 (bytes that are none count as U+FFFD), or with engine "ray" paths that Ray Data can read,
-    whose Parquet files have the text in `column`; jobs: processes; groups: the sections to make.
+    UTF-8 (bytes that are none count as U+FFFD), or with engine "ray" paths that Ray Data can read:
+    of text files, or with `column` of Parquet files; jobs: processes; groups: the sections to make.
     """
 
     pairs: int = 20_000
@@ -62,13 +63,13 @@ class Options:
     corpora: tuple[str, ...] = ()
     jobs: int = 1
     engine: Literal["local", "ray"] = "local"
-    column: str = "text"
+    column: str | None = None
     groups: tuple[str, ...] = GROUPS
 
 
 @dataclass(frozen=True)
 class Report:
-    """Everything that was compared. round_trips: strings that were also decoded, of all sections."""
+    """Everything that was compared."""
 
     vocabulary_size: int
     pieces: int
@@ -79,6 +80,26 @@ class Report:
         """The section of that name, which must be there."""
         (found,) = [section for section in self.sections if section.name == name]
         return found
+
+    @property
+    def round_trip(self) -> Section:
+        """The round trips of all sections: a share of the strings."""
+        # strict and loose pairs are the honest ones counted again
+        once = [s.tally for s in self.sections if s.name not in (STRICT, LOOSE)]
+        strings = sum(tally.strings for tally in once)
+        broken = sum(tally.round_trips_broken for tally in once)
+        return Section(ROUND_TRIP, "strings", Tally(strings=strings, strings_wrong=broken))
+
+    def above(self, thresholds: Mapping[str, float]) -> list[Section]:
+        """The sections whose rate is above their threshold.
+
+        thresholds: by the name of a section, of a group, as "fuzz", or "" for all others.
+        """
+        return [
+            section
+            for section in (*self.sections, self.round_trip)
+            if section.rate > threshold(section.name, thresholds)
+        ]
 
 
 @dataclass(frozen=True)
@@ -131,17 +152,34 @@ def compare(
             done += plan.work
             advance(plan.work)
     if options.engine == "ray" and "corpus" in options.groups:
-        from . import parity_ray
-
-        for path in options.corpora:
-            tally = parity_ray.compare(document, model, path, options.column, options.jobs)
-            sections.append(Section(f"corpus/{path}", "tokens", tally))
+        sections += _with_ray(document, model, options)
     size = comparer.reference.tokenizer.get_vocab_size(with_added_tokens=True)
     return Report(size, pieces, options, tuple(sections))
 
 
-def section_names(options: Options) -> list[str]:
-    """The names of the sections that these options give."""
+def _with_ray(document: dict[str, Any], model: bytes, options: Options) -> Iterator[Section]:
+    from . import parity_ray
+
+    for path in options.corpora:
+        tally = parity_ray.compare(document, model, path, options.column, options.jobs)
+        yield Section(f"corpus/{path}", "tokens", tally)
+
+
+def threshold(name: str, thresholds: Mapping[str, float]) -> float:
+    """The threshold of a section: its own, its group's, or the one for all, else 0.0."""
+    for key in (name, name.partition("/")[0], ""):
+        if key in thresholds:
+            return thresholds[key]
+    return 0.0
+
+
+def threshold_names(options: Options) -> list[str]:
+    """What a threshold may be given for: the groups and sections that these options give."""
+    sections = _section_names(options)
+    return [*dict.fromkeys(n.partition("/")[0] for n in sections), *sections, ROUND_TRIP]
+
+
+def _section_names(options: Options) -> list[str]:
     names = {
         "pairs": [HONEST, STRICT, LOOSE],
         "sample": [f"sample/{category}" for category in corpus.CATEGORIES],
