@@ -118,13 +118,10 @@ class Reference:
         """What ids stand for; nothing for an id that the original has not."""
         return b"".join(self.bytes_of.get(token_id, b"") for token_id in ids)
 
-    def text(self, ids: Sequence[int]) -> str:
-        """The same to be shown: bytes that are no UTF-8 as \\xNN."""
-        return self.raw(ids).decode("utf-8", "backslashreplace")
-
     def name(self, token_id: int) -> str:
-        """The text of one token, to be shown."""
-        return self.text([token_id]) if token_id in self.bytes_of else f"<id {token_id}>"
+        """One token as it is shown, see `shown`."""
+        raw = self.bytes_of.get(token_id)
+        return f"<id {token_id}>" if raw is None else shown(raw)
 
     def model_ids(self, raw: bytes) -> list[int] | None:
         """What the model alone makes of some bytes; None where it cannot be asked for them."""
@@ -227,7 +224,7 @@ class Comparison:
         got, got_marked = self._shown(self.got, place.got)
         name = self.reference.name
         return Mismatch(
-            text=self.reference.text(expected),
+            text=shown(self.reference.raw(expected)),
             expected=tuple(map(name, expected)),
             got=tuple(map(name, got)),
             expected_marked=expected_marked,
@@ -258,13 +255,13 @@ class Comparison:
         for who, other, ids in (("original", "rebuilt", expected), ("rebuilt", "original", got)):
             for token_id in ids:
                 if token_id in self.reference.added:
-                    yield Rule.ADDED, {"who": who, "other": other, "token": repr(name(token_id))}
+                    yield Rule.ADDED, {"who": who, "other": other, "token": f"'{name(token_id)}'"}
         unknown = any(token_id not in self.reference.bytes_of for token_id in got)
         if unknown or self.reference.raw(expected) != self.reference.raw(got):
             yield self._other_bytes(expected, got, unknown)
         if len(expected) == len(got) == 1:
             ids = {"expected": str(expected[0]), "got": str(got[0])}
-            yield Rule.SAME_BYTES, {"token": repr(name(expected[0])), **ids}
+            yield Rule.SAME_BYTES, {"token": f"'{name(expected[0])}'", **ids}
         for i in range(place.expected[0] + 1, place.expected[1]):
             if self.words[i] != self.words[i - 1]:
                 dropped = self._dropped(i)
@@ -282,7 +279,7 @@ class Comparison:
         raw = self.reference.raw(whole)
         before = len(self.reference.raw(self.expected[:first]))
         ends = [0, *_ends(self.got, self.reference)]
-        token = _quoted(self.reference.text(whole))
+        token = _quoted(raw)
         got = self.got[slice(*place.got)]
         if before not in ends:  # the pre-token lost its beginning to a token in front of it
             yield Rule.ACROSS, {"where": self._character(first), "got": self._tokens(got)}
@@ -306,8 +303,8 @@ class Comparison:
         self, expected: Sequence[int], got: Sequence[int], unknown: bool
     ) -> tuple[Rule, dict[str, str]]:
         """The rule for sides that stand for other bytes, or with an id that stands for none."""
-        sides = [_quoted(self.reference.text(ids)) for ids in (expected, got)]
-        values = {"expected": sides[0], "got": sides[1], "text": _quoted(self.text)}
+        sides = [_quoted(self.reference.raw(ids)) for ids in (expected, got)]
+        values = {"expected": sides[0], "got": sides[1], "text": _quoted(self.text.encode())}
         if unknown:
             return Rule.NO_TOKEN, {**values, "who": "rebuilt model"}
         normalizer = self.reference.tokenizer.normalizer
@@ -324,26 +321,43 @@ class Comparison:
         between = self.text[self.encoding.offsets[i - 1][1] : self.encoding.offsets[i][0]]
         known = self.reference.single_bytes
         gone = [c for c in between if not known.issuperset(c.encode())]
-        return _quoted("".join(gone)) if gone else ""
+        return _quoted("".join(gone).encode()) if gone else ""
 
     def _tokens(self, ids: Sequence[int]) -> str:
         """Tokens with the ranks of their merges."""
-        shown: list[str] = []
+        parts: list[str] = []
         for token_id in ids[:MOST_TOKENS]:
             rank = self.reference.rank(token_id)
             merge = "" if rank is None else f" (merge {rank})"
-            shown.append(repr(self.reference.name(token_id)) + merge)
-        return " + ".join(shown) or "nothing"
+            parts.append(f"'{self.reference.name(token_id)}'{merge}")
+        return " + ".join(parts) or "nothing"
 
     def _character(self, i: int) -> str:
         """The first character of the original's token i."""
         return _shown_character(self.reference.raw(self.expected[i : i + 8]))
 
 
-def _quoted(text: str) -> str:
-    return repr(text if len(text) <= MOST_QUOTED else text[: MOST_QUOTED - 3] + "...")
+def shown(raw: bytes) -> str:
+    """Bytes as text; those that are no UTF-8, and characters that cannot be seen, as escapes."""
+    parts: list[str] = []
+    for character in raw.decode("utf-8", "surrogateescape"):
+        if character.isprintable() and character != "\\":
+            parts.append(character)
+        elif "\udc80" <= character <= "\udcff":
+            parts.append(f"\\x{ord(character) - 0xDC00:02x}")
+        else:
+            parts.append(ascii(character)[1:-1])
+    return "".join(parts)
+
+
+def _quoted(raw: bytes) -> str:
+    text = shown(raw)
+    return f"'{text}'" if len(text) <= MOST_QUOTED else f"'{text[:MOST_QUOTED]}...'"
 
 
 def _shown_character(raw: bytes) -> str:
-    text = raw.decode("utf-8", "backslashreplace")
-    return f"U+{ord(text[0]):04X} {text[0]!r}" if text else "the end"
+    """The first character of some bytes, or the first byte where they begin inside of one."""
+    text = raw[:4].decode("utf-8", "ignore")
+    if not text or not raw.startswith(text[0].encode()):
+        return f"the byte {raw[0]:02X}" if raw else "the end"
+    return f"U+{ord(text[0]):04X} {_quoted(text[0].encode())}"

@@ -185,17 +185,12 @@ def _mismatch(name: str, mismatch: Mismatch) -> str:
         f"<article><h3>{escape(name)}: {escape(mismatch.rule)}</h3>"
         f"<div><b>original</b>{_tokens(mismatch.expected, mismatch.expected_marked)}</div>"
         f"<div><b>rebuilt</b>{_tokens(mismatch.got, mismatch.got_marked)}</div>"
-        f"<p>{escape(_visible(mismatch.why))}</p></article>"
+        f"<p>{escape(mismatch.why)}</p></article>"
     )
 
 
 def _tokens(tokens: Sequence[str], place: tuple[int, int]) -> str:
-    texts = (escape(_visible(token)).replace(" ", SPACE) for token in tokens)
+    texts = (escape(token).replace(" ", SPACE) for token in tokens)
     shown = [f'<span class="token">{text}</span>' for text in texts]
     start, end = place
     return "".join((*shown[:start], "<mark>", *shown[start:end], "</mark>", *shown[end:]))
-
-
-def _visible(text: str) -> str:
-    """What cannot be seen or may not stand in HTML as an escape."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

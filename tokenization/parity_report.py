@@ -141,7 +141,7 @@ def _mismatch(name: str, mismatch: Mismatch) -> list[str]:
 
 def marked(tokens: Sequence[str], place: tuple[int, int]) -> str:
     """Tokens on one line, those of a place in brackets."""
-    shown = [repr(token) for token in tokens]
+    shown = [f"'{token}'" for token in tokens]
     start, end = place
     inner = " ".join(shown[start:end])
     return " ".join([*shown[:start], f"[ {inner} ]" if inner else "[ ]", *shown[end:]])

@@ -15,9 +15,10 @@ MOST_TERMS = 100_000  # of a continued fraction; it needs about the square root 
 class Mismatch:
     """The first tokens that differ in one text, with a few around them.
 
-    text: what the tokens of `expected` stand for; expected, got: their texts, the original's and
-    the rebuilt model's; expected_marked, got_marked: first and one past the last of those that
-    differ; rule: the name of what explains it; why: the explanation in words.
+    text: what the tokens of `expected` stand for; expected, got: the texts of the tokens, the
+    original's and the rebuilt model's, all as `alignment.shown` writes them; expected_marked,
+    got_marked: first and one past the last of those that differ; rule: the name of what explains
+    it; why: the explanation in words.
     """
 
     text: str
