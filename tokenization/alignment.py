@@ -16,8 +16,8 @@ explains the place:
    across it. Where bytes that the original has no token for, and drops, stood at the cut, they
    explain the place.
 5. The pre-token is a token that its merges do not make (`ignore_merges`).
-6. The model's own ids of the two parts beside one of the rebuilt cuts are the rebuilt ids: the
-   rebuilt model has a cut there.
+6. One token of the original is several, and the model's own ids of the two parts beside one of the
+   rebuilt cuts are the rebuilt ids: the rebuilt model has a cut there.
 7. Otherwise it merged in another order, or, with Unigram, took other pieces.
 """
 
@@ -272,7 +272,8 @@ class Comparison:
 
     def _inside(self, place: Place) -> Iterator[tuple[Rule, dict[str, str]]]:
         """The rules for a place inside of one pre-token."""
-        word = self.words[place.expected[0]]
+        start = place.expected[0]
+        word = self.words[start]
         first = self.words.index(word)
         last = len(self.words) - self.words[::-1].index(word)
         whole = self.expected[first:last]
@@ -289,12 +290,12 @@ class Comparison:
         if len(whole) == 1 and not is_made:
             yield Rule.LOOKED_UP, {"token": token, "got": self._tokens(got)}
         rebuilt = self.got[ends.index(before) : ends.index(before + len(raw))]
-        for end in ends[place.got[0] + 1 : place.got[1]]:
-            length = end - before
+        # of several tokens the rebuilt model makes others, rather than more of them
+        inner = ends[place.got[0] + 1 : place.got[1]] if place.expected[1] - start == 1 else []
+        for length in (end - before for end in inner):
             left, right = map(self.reference.model_ids, (raw[:length], raw[length:]))
             if left is not None and right is not None and left + right == list(rebuilt):
-                where = _shown_character(raw[length:])
-                yield Rule.CUT, {"token": token, "where": where}
+                yield Rule.CUT, {"token": token, "where": _shown_character(raw[length:])}
         rule = Rule.PIECES if self.reference.is_unigram else Rule.ORDER
         expected = self.expected[slice(*place.expected)]
         yield rule, {"token": token, "expected": self._tokens(expected), "got": self._tokens(got)}

@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from html import escape
 
 from .parity import Report, threshold
-from .parity_report import first_mismatches, percent, rules, shown_sections
+from .parity_report import percent, rules, shown_sections
 from .tally import Mismatch, Section
 
 LEAST = 1e-7  # the left end of the logarithmic axis; lower rates are drawn there
-LABELS, PLOT, ROW, TOP = 220, 560, 22, 28  # pixels: widths, the height of a row, and of the axis
+LABELS, PLOT, ROW, TOP = 220, 760, 22, 28  # pixels: widths, the height of a row, and of the axis
 SPACE = "\u2423"  # the open box
 SPEED_GROUPS = ("sample", "corpus")  # short strings tell more of calls than of encoding
 
@@ -24,9 +24,10 @@ h1 { font-size: 1.5rem; margin-bottom: .2rem; } h2 { font-size: 1.1rem; margin: 
 p { color: var(--soft); margin: .2rem 0 .8rem; max-width: 48rem; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: 13px; }
-th, td { padding: .25rem .7rem; text-align: right; border-bottom: 1px solid var(--line);
+th, td { padding: .25rem .5rem; text-align: right; border-bottom: 1px solid var(--line);
   white-space: nowrap; }
 th { color: var(--soft); font-weight: 600; }
+td:last-child { white-space: normal; min-width: 11rem; }
 th:first-child, td:first-child, th:last-child, td:last-child { text-align: left; }
 .above td:first-child, .above .rate { color: var(--bad); font-weight: 600; }
 svg { display: block; max-width: 100%; height: auto; font: 12px system-ui, sans-serif; }
@@ -35,8 +36,10 @@ svg .ok { stroke: var(--good); fill: var(--good); }
 svg .bad { stroke: var(--bad); fill: var(--bad); }
 svg .limit { stroke: var(--soft); stroke-dasharray: 3 3; }
 svg .rebuilt { fill: var(--good); } svg .original { fill: var(--other); }
-article { border-top: 1px solid var(--line); padding: .7rem 0; }
-article h3 { font-size: .9rem; margin: 0 0 .3rem; } article p { margin: .3rem 0 0; }
+section { border-top: 1px solid var(--line); padding: .7rem 0; }
+h3 { font-size: 1rem; margin: 0 0 .3rem; } summary { color: var(--soft); cursor: pointer; }
+article { padding: .3rem 0 .5rem; }
+article h4 { font-size: .85rem; margin: 0 0 .2rem; } article p { margin: .2rem 0 0; }
 article div { font: 13px/1.9 ui-monospace, monospace; overflow-wrap: anywhere; }
 article b { display: inline-block; width: 5rem; font: 12px system-ui, sans-serif;
   color: var(--soft); }
@@ -71,8 +74,8 @@ def to_html(report: Report, thresholds: Mapping[str, float], title: str) -> str:
         "<h2>Counts</h2>",
         _table(sections, thresholds),
         "<h2>First mismatches</h2>",
-        *(_mismatch(name, mismatch) for name, mismatch in first_mismatches(report)),
-        "" if first_mismatches(report) else "<p>None.</p>",
+        *(_mismatches(section) for section in sections if section.tally.first),
+        "" if any(section.tally.first for section in sections) else "<p>None.</p>",
     ]
     return (
         f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"/>'
@@ -154,7 +157,7 @@ def _text(x: float, y: float, text: str, anchor: str, kind: str = "") -> str:
 
 
 def _table(sections: Sequence[Section], thresholds: Mapping[str, float]) -> str:
-    names = ("section", "wrong", "of", "", "rate", "at least", "at most", "round trips broken")
+    names = ("section", "wrong", "of", "", "rate", "at least", "at most", "broken round trips")
     header = "".join(f"<th>{name}</th>" for name in (*names, "MB/s", "original", "rules"))
     rows: list[str] = []
     for section in sections:
@@ -180,9 +183,16 @@ def _class(is_above: bool) -> str:
     return ' class="above"' if is_above else ""
 
 
-def _mismatch(name: str, mismatch: Mismatch) -> str:
+def _mismatches(section: Section) -> str:
+    """The first mismatch of a section, and the others folded away."""
+    first, *others = (_mismatch(mismatch) for mismatch in section.tally.first)
+    more = f"<details><summary>{len(others)} more</summary>{''.join(others)}</details>"
+    return f"<section><h3>{escape(section.name)}</h3>{first}{more if others else ''}</section>"
+
+
+def _mismatch(mismatch: Mismatch) -> str:
     return (
-        f"<article><h3>{escape(name)}: {escape(mismatch.rule)}</h3>"
+        f"<article><h4>{escape(mismatch.rule)}</h4>"
         f"<div><b>original</b>{_tokens(mismatch.expected, mismatch.expected_marked)}</div>"
         f"<div><b>rebuilt</b>{_tokens(mismatch.got, mismatch.got_marked)}</div>"
         f"<p>{escape(mismatch.why)}</p></article>"
