@@ -70,7 +70,8 @@ def verb(arguments: argparse.Namespace) -> int:
     if unknown:
         raise BundleError(
             f"--threshold {min(unknown)}: is no section of the report; "
-            f"one of {', '.join(parity.threshold_names(options))} is needed"
+            f"{', '.join(parity.GROUPS)} or {parity.ROUND_TRIP} is needed, or a section of a group, "
+            "as sample/prose"
         )
     if arguments.html is not None:
         refuse_existing(arguments.html, force=arguments.force)

@@ -173,10 +173,9 @@ def threshold(name: str, thresholds: Mapping[str, float]) -> float:
     return 0.0
 
 
-def threshold_names(options: Options) -> list[str]:
-    """What a threshold may be given for: the groups and sections that these options give."""
-    sections = _section_names(options)
-    return [*dict.fromkeys(n.partition("/")[0] for n in sections), *sections, ROUND_TRIP]
+def threshold_names(options: Options) -> set[str]:
+    """What a threshold may be given for: the groups, and the sections that these options give."""
+    return {*GROUPS, *_section_names(options), ROUND_TRIP}
 
 
 def _section_names(options: Options) -> list[str]:

@@ -3,8 +3,9 @@
 import json
 import platform
 import unicodedata
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from .parity import Report, threshold
@@ -42,7 +43,9 @@ def _section(section: Section, thresholds: Mapping[str, float]) -> dict[str, Any
         "threshold": threshold(section.name, thresholds),
         "megabytes_per_second_original": original,
         "megabytes_per_second_rebuilt": rebuilt,
-        **asdict(section.tally),
+        # asdict makes nothing sensible of a Counter before Python 3.12
+        **asdict(replace(section.tally, rules=Counter())),
+        "rules": dict(section.tally.rules.most_common()),
     }
 
 

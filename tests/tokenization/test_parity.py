@@ -54,7 +54,7 @@ def test_an_exact_model_has_no_mismatch(starcoder_like: Any, text: Path) -> None
 def test_every_section_is_made_and_exact_where_it_must_be(starcoder_like: Any) -> None:
     report = compare(starcoder_like.document, starcoder_like.model, QUICK)
     names = [section.name for section in report.sections]
-    assert set(names) | {"round-trip"} <= set(parity.threshold_names(QUICK))
+    assert {*names, "round-trip", *parity.GROUPS} == parity.threshold_names(QUICK)
     assert all(section.total > 0 for section in report.sections)
     for name in ("pairs/honest", "sample/prose", "sample/code", "sample/json", "added/in-text"):
         assert report.section(name).wrong == 0, report.section(name)
