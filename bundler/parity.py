@@ -70,7 +70,7 @@ def verb(arguments: argparse.Namespace) -> int:
     if unknown:
         raise BundleError(
             f"--threshold {min(unknown)}: is no section of the report; "
-            f"{', '.join(parity.GROUPS)} or {parity.ROUND_TRIP} is needed, or a section of a group, "
+            f"{', '.join(parity.GROUPS)} or {parity.ROUND_TRIP} is needed, or a section, "
             "as sample/prose"
         )
     if arguments.html is not None:

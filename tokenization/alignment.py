@@ -10,7 +10,8 @@ encoding), and what it makes of a part of one is asked from its model. The first
 explains the place:
 
 1. An added token is on one side only.
-2. The bytes differ: by the normalizer, by the bytes that a side has no token for, or otherwise.
+2. The bytes differ: by spaces, which a tokenizer with a sign for the space adds and drops, by the
+   normalizer, by the bytes that a side has no token for, or otherwise.
 3. One id stands for the same bytes as the other.
 4. The original has a cut between pre-tokens inside of the place: there the rebuilt model merged
    across it. Where bytes that the original has no token for, and drops, stood at the cut, they
@@ -48,6 +49,7 @@ class Rule(StrEnum):
     NORMALIZER = "normalizer"
     NO_TOKEN = "bytes without a token"
     DROPPED = "merged across dropped bytes"
+    SPACES = "other spaces"
     OTHER_BYTES = "other bytes"
     SAME_BYTES = "another token of the same bytes"
     ACROSS = "merged across a cut"
@@ -65,6 +67,8 @@ EXPLANATIONS: dict[Rule, str] = {
     "{expected}, the rebuilt ids for {got}",
     Rule.DROPPED: "the original has no token for {text} and drops it, but cuts there; the rebuilt "
     "model merged across it: {got}",
+    Rule.SPACES: "the original writes or drops spaces of its own here, as in front of a text, "
+    "and its ids stand for {expected}; the rebuilt ids for {got}",
     Rule.OTHER_BYTES: "the original's ids stand for {expected}, the rebuilt ids for {got}",
     Rule.SAME_BYTES: "{token} has two ids: the original takes {expected}, the rebuilt model {got}",
     Rule.ACROSS: "the original cuts before {where} (pre-tokenizer), and the rebuilt model merged "
@@ -272,33 +276,46 @@ class Comparison:
 
     def _inside(self, place: Place) -> Iterator[tuple[Rule, dict[str, str]]]:
         """The rules for a place inside of one pre-token."""
-        start = place.expected[0]
-        word = self.words[start]
-        first = self.words.index(word)
-        last = len(self.words) - self.words[::-1].index(word)
-        whole = self.expected[first:last]
-        raw = self.reference.raw(whole)
-        before = len(self.reference.raw(self.expected[:first]))
-        ends = [0, *_ends(self.got, self.reference)]
-        token = _quoted(raw)
-        got = self.got[slice(*place.got)]
-        if before not in ends:  # the pre-token lost its beginning to a token in front of it
-            yield Rule.ACROSS, {"where": self._character(first), "got": self._tokens(got)}
-        if before + len(raw) not in ends:
-            yield Rule.ACROSS, {"where": self._character(last), "got": self._tokens(got)}
-        is_made = self.reference.model_ids(raw) == list(whole)
-        if len(whole) == 1 and not is_made:
-            yield Rule.LOOKED_UP, {"token": token, "got": self._tokens(got)}
-        rebuilt = self.got[ends.index(before) : ends.index(before + len(raw))]
-        # of several tokens the rebuilt model makes others, rather than more of them
-        inner = ends[place.got[0] + 1 : place.got[1]] if place.expected[1] - start == 1 else []
-        for length in (end - before for end in inner):
-            left, right = map(self.reference.model_ids, (raw[:length], raw[length:]))
-            if left is not None and right is not None and left + right == list(rebuilt):
-                yield Rule.CUT, {"token": token, "where": _shown_character(raw[length:])}
-        rule = Rule.PIECES if self.reference.is_unigram else Rule.ORDER
         expected = self.expected[slice(*place.expected)]
-        yield rule, {"token": token, "expected": self._tokens(expected), "got": self._tokens(got)}
+        got = self.got[slice(*place.got)]
+        first, last = self._word(place.expected[0])
+        begin, end = self.ends[first], self.ends[last]
+        whole = self.reference.raw(self.expected[first:last])
+        values = {"token": _quoted(whole), "got": self._tokens(got)}
+        # the pre-token may have lost its beginning or its end to a token across its border
+        for border, i in ((begin, first), (end, last)):
+            if border not in self.got_ends:
+                yield Rule.ACROSS, {**values, "where": self._character(i)}
+        if len(expected) == 1:
+            if last - first == 1 and self.reference.model_ids(whole) != list(expected):
+                yield Rule.LOOKED_UP, values
+            raw = self.reference.raw(expected)
+            # of several tokens the rebuilt model would make others, rather than more of them
+            for length in accumulate(len(self.reference.raw([token_id])) for token_id in got[:-1]):
+                left, right = map(self.reference.model_ids, (raw[:length], raw[length:]))
+                if left is not None and right is not None and left + right == list(got):
+                    yield Rule.CUT, {**values, "where": _shown_character(raw[length:])}
+        rule = Rule.PIECES if self.reference.is_unigram else Rule.ORDER
+        yield rule, {**values, "expected": self._tokens(expected)}
+
+    def _word(self, i: int) -> tuple[int, int]:
+        """The range of the original's tokens that are in one pre-token with token i."""
+        first, last = i, i + 1
+        while first > 0 and self.words[first - 1] == self.words[i]:
+            first -= 1
+        while last < len(self.words) and self.words[last] == self.words[i]:
+            last += 1
+        return first, last
+
+    @cached_property
+    def ends(self) -> list[int]:
+        """Where each token of the original begins, and where the last one ends, in bytes."""
+        return [0, *_ends(self.expected, self.reference)]
+
+    @cached_property
+    def got_ends(self) -> frozenset[int]:
+        """Where the tokens of the rebuilt model begin and end, in bytes."""
+        return frozenset((0, *_ends(self.got, self.reference)))
 
     def _other_bytes(
         self, expected: Sequence[int], got: Sequence[int], unknown: bool
@@ -308,12 +325,16 @@ class Comparison:
         values = {"expected": sides[0], "got": sides[1], "text": _quoted(self.text.encode())}
         if unknown:
             return Rule.NO_TOKEN, {**values, "who": "rebuilt model"}
+        without = [self.reference.raw(ids).replace(b" ", b"") for ids in (expected, got)]
+        if self.reference.is_metaspace and without[0] == without[1]:
+            return Rule.SPACES, values
         normalizer = self.reference.tokenizer.normalizer
         normalized = self.text if normalizer is None else normalizer.normalize_str(self.text)
         if normalized != self.text:
             name = str(self.reference.document["normalizer"].get("type"))
             return Rule.NORMALIZER, {**values, "name": name}
-        if self.reference.raw(self.expected) != self.text.encode():
+        is_lossy = self.reference.raw(self.expected) != self.text.encode()
+        if is_lossy and not self.reference.is_metaspace:
             return Rule.NO_TOKEN, {**values, "who": "original"}
         return Rule.OTHER_BYTES, values
 

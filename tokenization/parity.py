@@ -138,7 +138,7 @@ def compare(
     pieces = check(model, "SentencePiece model")
     comparer = Comparer(document, model)
     plans = list(_plans(comparer, options))
-    total = sum(plan.work for plan in plans)
+    total = max(1, sum(plan.work for plan in plans))  # files may be empty
     sections: list[Section] = []
     done = 0
     with _Runner(document, model, comparer, options.jobs) as runner:

@@ -1,14 +1,16 @@
 """The comparison: what it counts, that what is broken is found, and what it refuses."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sentencepiece import sentencepiece_model_pb2
-from taskpress.tokenization import TokenizerError, parity
+from taskpress.tokenization import TokenizerError, parity, sentencepiece_model
 from taskpress.tokenization.parity import Options, Report, compare
 from taskpress.tokenization.tally import SHOWN, Section, Tally, interval
+from tokenizers import Tokenizer, decoders, models, normalizers
 
 CORPUS = Options(groups=("corpus",))
 QUICK = Options(pairs=400, fuzz=20)
@@ -252,6 +254,43 @@ def test_what_cannot_be_read_is_refused(starcoder_like: Any, tmp_path: Path) -> 
         refused(tmp_path)
     with pytest.raises(TokenizerError, match="no ModelProto"):
         compare(starcoder_like.document, b"no model")
+
+
+def metaspace_bpe() -> dict[str, Any]:
+    """Gemma's steps: a sign for the space, and a piece for each byte."""
+    texts = ["<unk>", *(f"<0x{byte:02X}>" for byte in range(256))]
+    letters = sorted({*"the cat sat on a mat, it is; \n".replace(" ", "▁")})
+    merges = [("t", "h"), ("th", "e"), ("▁", "the"), ("a", "t"), ("c", "at"), ("▁", "▁")]
+    vocabulary = [*texts, *letters, *(left + right for left, right in merges)]
+    bpe = models.BPE(
+        vocab={text: i for i, text in enumerate(vocabulary)},
+        merges=merges,
+        unk_token="<unk>",
+        fuse_unk=True,
+        byte_fallback=True,
+    )
+    tokenizer = Tokenizer(bpe)
+    tokenizer.normalizer = normalizers.Replace(" ", "▁")
+    tokenizer.decoder = decoders.Sequence(
+        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()]
+    )
+    return json.loads(tokenizer.to_str())
+
+
+def test_any_original_may_be_compared() -> None:
+    document = metaspace_bpe()
+    report = compare(document, sentencepiece_model.build(document), QUICK)
+    assert report.section("sample/prose").total > 10_000
+    assert report.above({"round-trip": 0}) == []
+    model = sentencepiece_model_pb2.ModelProto.FromString(sentencepiece_model.build(document))
+    (the,) = (piece for piece in model.pieces if piece.piece == "▁the")
+    the.score = -100.0
+    broken = compare(document, model.SerializeToString(), Options(groups=("sample",)))
+    assert broken.section("sample/prose").wrong == 0  # it only comes later
+    the.type = sentencepiece_model_pb2.ModelProto.SentencePiece.UNUSED
+    broken = compare(document, model.SerializeToString(), Options(groups=("sample",)))
+    assert broken.section("sample/prose").wrong > 100
+    assert broken.section("sample/prose").tally.rules.keys() == {"cut inside a pre-token"}
 
 
 @pytest.mark.slow

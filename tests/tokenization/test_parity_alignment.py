@@ -117,6 +117,17 @@ def test_unigram_takes_other_pieces() -> None:
     assert "best pieces are ' ' + 'ab'; the rebuilt model took ' a' + 'b'" in why
 
 
+def test_a_prefix_that_is_written_otherwise() -> None:
+    # the step Metaspace writes no space in front of one, SentencePiece always does
+    pieces = [("<unk>", 0.0), ("▁", -1.0), ("a", -2.0)]
+    tokenizer = Tokenizer(models.Unigram(pieces, unk_id=0))
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    reference = Reference(json.loads(tokenizer.to_str()))
+    rule, why = explained(reference, " a", "▁", "▁", "a")
+    assert rule == Rule.SPACES
+    assert "its ids stand for ''; the rebuilt ids for ' '" in why
+
+
 def test_places_are_between_common_cuts(reference: Reference) -> None:
     def places(expected: str, got: str) -> list[Place]:
         return align(ids(reference, *expected.split()), ids(reference, *got.split()), reference)
