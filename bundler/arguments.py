@@ -26,6 +26,12 @@ def rate(text: str) -> float:
     return value
 
 
+def threshold(text: str) -> tuple[str, float]:
+    """A rate with the name of what it is for, as NAME=RATE; "" for a rate alone."""
+    name, _, value = text.rpartition("=")
+    return name, rate(value)
+
+
 def lengths(text: str) -> tuple[int, ...]:
     """Integers from 1 on, with commas between them."""
     return tuple(count(part) for part in text.split(","))

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 from ..converter import ConversionError
 from ..models import CheckpointError
 from ..tokenization import TokenizerError
-from . import BundleError
-from .arguments import count, lengths, rate
+from . import BundleError, parity
+from .arguments import count, lengths
 
 if TYPE_CHECKING:
     from .build import Options, Report
@@ -77,28 +77,12 @@ def _parser() -> argparse.ArgumentParser:
     _add_output(tokenizer, "tokenizer.model")
     tokenizer.set_defaults(verb=_tokenizer)
 
-    parity = verbs.add_parser("parity", help="compare a SentencePiece model with the original")
-    parity.add_argument("checkpoint", help=f"{_CHECKPOINT}, with its tokenizer")
-    parity.add_argument("tokenizer", type=Path, help="the SentencePiece model")
-    parity.add_argument("--pairs", type=count, default=20_000, help="random id pairs (%(default)s)")
-    parity.add_argument("--seed", type=int, default=0, help="of the pairs (%(default)s)")
-    parity.add_argument(
-        "--corpus",
-        type=Path,
-        nargs="+",
-        default=[],
-        metavar="FILE",
-        help="text files to compare on",
-    )
-    parity.add_argument(
-        "--threshold",
-        type=rate,
-        default=0.0,
-        metavar="RATE",
-        help="exit with 1 where a mismatch rate is above it (%(default)s)",
-    )
-    _add_json(parity)
-    parity.set_defaults(verb=_parity)
+    compared = verbs.add_parser("parity", help="compare a SentencePiece model with the original")
+    compared.add_argument("checkpoint", help=f"{_CHECKPOINT}, with its tokenizer")
+    compared.add_argument("tokenizer", type=Path, help="the SentencePiece model")
+    parity.add_arguments(compared)
+    _add_json(compared)
+    compared.set_defaults(verb=parity.verb)
 
     bundle = verbs.add_parser("bundle", help="model and tokenizer to .task bundle")
     bundle.add_argument("model", type=Path, metavar="MODEL.tflite")
@@ -294,28 +278,6 @@ def _tokenizer(arguments: argparse.Namespace) -> int:
         out.write(model)
     print(f"{arguments.output}: {len(model) / 1e6:.1f} MB")
     return 0
-
-
-def _parity(arguments: argparse.Namespace) -> int:
-    from ..models._checkpoint import open_checkpoint
-    from ..tokenization.parity import compare
-    from ..tokenization.sentencepiece_model import check
-    from .files import read_file
-    from .rebuild import document
-
-    model = read_file(arguments.tokenizer)
-    check(model, str(arguments.tokenizer))
-    with open_checkpoint(arguments.checkpoint) as checkpoint:
-        original = document(checkpoint)
-    report = compare(
-        original,
-        model,
-        pairs=arguments.pairs,
-        seed=arguments.seed,
-        corpora=arguments.corpus,
-    )
-    print(report.to_json() if arguments.json else report.table())
-    return int(report.worst_rate > arguments.threshold)
 
 
 def _bundle(arguments: argparse.Namespace) -> int:

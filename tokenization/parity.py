@@ -1,73 +1,70 @@
 """Counts where a SentencePiece model gives other ids than the original tokenizer.
 
-Random id pairs are counted as litert-torch counts them, except that its check also accepts a lost
-first token: two different ids are decoded to a text, and both encode it. A pair is a *strict*
-mismatch when the ids differ at all, and also a *loose* one when the original gave the pair back
-itself, so that the text is one that the original would be asked to continue.
+The sections of the report, by name. Where the rate is a share of strings, a string is wrong when
+its ids differ at all; else it is a share of the original's tokens. In both cases decoding is tried
+as well: a round trip is broken when the rebuilt model does not give the text back although the
+original does.
 
-A corpus is read in blocks of whole lines. A token is *wrong* when an alignment of both id
-sequences does not find it; a block's *round trip is broken* when decoding does not give its text
-back although the original's own decoding does.
+pairs/honest, pairs/strict, pairs/loose: texts that two random ids stand for; what each counts is
+    said in `comparer.Comparer.compare_pairs`. Shares of strings.
+sample/CATEGORY: the corpus that ships, in blocks of whole lines (`corpus`). Shares of tokens.
+corpus/FILE: the same of the user's files.
+fuzz/CLASS: random texts (`fuzz`). Shares of strings.
+added/alone, added/in-text: each added token, and each between letters, spaces and its own likes.
+vocabulary: the text of each other token.
+bytes: for each byte that UTF-8 has, characters that are written with it; code-points: each up to
+    U+07FF. All of them alone, between letters, and behind a space.
+
+Work is cut into chunks in an order that does not depend on how many processes share it, and the
+results are added up in that order: the counts and the mismatches shown are the same for any number.
 """
 
-import json
 import random
-import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
-from difflib import SequenceMatcher
+import signal
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field
+from itertools import islice
+from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from sentencepiece import SentencePieceProcessor
-from tokenizers import Tokenizer
-
-from . import TokenizerError
+from . import TokenizerError, corpus, fuzz
+from .comparer import HONEST, LOOSE, STRICT, Comparer, Pair
 from .sentencepiece_model import check
-from .tokenizer_json import original
+from .tally import Section, Tally
 
-BLOCK_CHARACTERS = 4096
-SHOWN = 10  # mismatches kept of each part
-ROWS = 20  # corpora in the table; JSON has all
-CONTEXT_TOKENS = 3  # shown before and after the tokens that differ
-PAIRS_A_STEP = 500  # between two calls of progress
-PROGRESS_BYTES_PER_PAIR = 64  # a pair takes about as long as this much of a corpus
-
-
-@dataclass(frozen=True)
-class Mismatch:
-    """The first tokens that differ in one text, with a few around them."""
-
-    text: str
-    expected: tuple[str, ...]
-    got: tuple[str, ...]
+ROUND_TRIP = "round-trip"
+GROUPS = ("pairs", "sample", "corpus", "fuzz", "added", "vocabulary", "bytes", "code-points")
+TEXTS_A_CHUNK = 500
+BLOCKS_A_CHUNK = 32
+WAITING_A_PROCESS = 3  # chunks, so that a corpus is never in memory as a whole
+STRING_BYTES = 64  # a short string takes about as long as this much of a corpus
+LAST_POINT = 0x7FF
+SURROUNDED = "{0}", "a{0}b", " {0} ", "{0}{0}"
+ADDED_IN_TEXT = "a{0}b", " {0} ", "{0}{0}", "x\n{0}\n", "'{0}'s", "1{0}2", "({0})"
+FIRST_BYTES = (*range(0xC2, 0xF5),)  # Source: Unicode 16, table 3-7
 
 
 @dataclass(frozen=True)
-class PairResult:
-    """The count over random id pairs."""
+class Options:
+    """What to compare on.
 
-    pairs: int
-    seed: int
-    strict: int
-    loose: int
-    first: tuple[Mismatch, ...]
+    pairs: random id pairs; fuzz: texts of each class; seed: of both; corpora: text files, read as
+    UTF-8 (bytes that are none count as U+FFFD), or with engine "ray" paths that Ray Data can read:
+    of text files, or with `column` of Parquet files; jobs: processes; groups: the sections to make.
+    """
 
-
-@dataclass(frozen=True)
-class CorpusResult:
-    """The count over one file. Seconds are of encoding alone, one block at a time."""
-
-    name: str
-    size_bytes: int
-    blocks: int
-    blocks_wrong: int
-    tokens: int
-    tokens_wrong: int
-    round_trips_broken: int
-    seconds_original: float
-    seconds_rebuilt: float
-    first: tuple[Mismatch, ...]
+    pairs: int = 20_000
+    fuzz: int = 2_000
+    seed: int = 0
+    corpora: tuple[str, ...] = ()
+    jobs: int = 1
+    engine: Literal["local", "ray"] = "local"
+    column: str | None = None
+    groups: tuple[str, ...] = GROUPS
 
 
 @dataclass(frozen=True)
@@ -76,275 +73,293 @@ class Report:
 
     vocabulary_size: int
     pieces: int
-    pairs: PairResult
-    corpora: tuple[CorpusResult, ...]
+    options: Options
+    sections: tuple[Section, ...]
+
+    def section(self, name: str) -> Section:
+        """The section of that name, which must be there."""
+        (found,) = [section for section in self.sections if section.name == name]
+        return found
 
     @property
-    def worst_rate(self) -> float:
-        """The largest of all rates, 0.0 to 1.0: what a threshold is compared with."""
-        rates = [_rate(self.pairs.strict, self.pairs.pairs)]
-        for corpus in self.corpora:
-            rates.append(_rate(corpus.tokens_wrong, corpus.tokens))
-            rates.append(_rate(corpus.round_trips_broken, corpus.blocks))
-        return max(rates)
+    def round_trip(self) -> Section:
+        """The round trips of all sections: a share of the strings."""
+        # strict and loose pairs are the honest ones counted again
+        once = [s.tally for s in self.sections if s.name not in (STRICT, LOOSE)]
+        strings = sum(tally.strings for tally in once)
+        broken = sum(tally.round_trips_broken for tally in once)
+        return Section(ROUND_TRIP, "strings", Tally(strings=strings, strings_wrong=broken))
 
-    def to_json(self) -> str:
-        """The report as a JSON object, with the rates beside the counts."""
-        document: dict[str, Any] = asdict(self) | {"worst_rate": self.worst_rate}
-        document["pairs"] |= {
-            "strict_rate": _rate(self.pairs.strict, self.pairs.pairs),
-            "loose_rate": _rate(self.pairs.loose, self.pairs.pairs),
-        }
-        for corpus in document["corpora"]:
-            corpus["tokens_wrong_rate"] = _rate(corpus["tokens_wrong"], corpus["tokens"])
-        return json.dumps(document, ensure_ascii=False, indent=2)
+    def above(self, thresholds: Mapping[str, float]) -> list[Section]:
+        """The sections whose rate is above their threshold.
 
-    def table(self) -> str:
-        """The report as plain text for people."""
-        pairs = self.pairs
-        lines = [
-            f"{self.vocabulary_size} ids, {self.pieces} pieces",
-            f"random id pairs (seed {pairs.seed}): {pairs.strict} of {pairs.pairs} strict "
-            f"({_percent(pairs.strict, pairs.pairs)}), {pairs.loose} loose "
-            f"({_percent(pairs.loose, pairs.pairs)})",
+        thresholds: by the name of a section, of a group, as "fuzz", or "" for all others.
+        """
+        return [
+            section
+            for section in (*self.sections, self.round_trip)
+            if section.rate > threshold(section.name, thresholds)
         ]
-        if self.corpora:
-            lines += ["", *_corpus_table(self.corpora)]
-        shown = [*pairs.first, *(m for corpus in self.corpora for m in corpus.first)][:SHOWN]
-        if shown:
-            lines += ["", "first mismatches (expected, then got):"]
-        for mismatch in shown:
-            lines.append(f"  {mismatch.text!r}")
-            lines.append("    " + " ".join(map(repr, mismatch.expected)))
-            lines.append("    " + " ".join(map(repr, mismatch.got)))
-        return "\n".join(lines)
 
 
-def _rate(count: int, total: int) -> float:
-    return count / total if total else 0.0
+@dataclass(frozen=True)
+class Plan:
+    """A section to make: the texts in chunks, and how much work they are, in bytes of a corpus."""
+
+    name: str
+    by: Literal["strings", "tokens"]
+    work: int
+    chunks: Callable[[], Iterator["Chunk"]]
 
 
-def _percent(count: int, total: int) -> str:
-    return f"{100 * _rate(count, total):.4g} %"
+@dataclass(frozen=True)
+class Chunk:
+    """Some texts of a section, with the ids that they were decoded from if it is of pairs."""
+
+    texts: list[str]
+    pairs: list[Pair] = field(default_factory=list)
 
 
-def _corpus_table(corpora: Sequence[CorpusResult]) -> list[str]:
-    """One line each for the worst corpora and for the sum of all; columns are aligned."""
-    rows = [
-        ("corpus", "MB", "tokens", "tokens wrong", "blocks wrong", "round trip", "MB/s", "original")
-    ]
-    worst = sorted(corpora, key=lambda corpus: -_rate(corpus.tokens_wrong, corpus.tokens))
-    entries = [*worst[:ROWS], _total(corpora)] if len(corpora) > 1 else worst
-    for corpus in entries:
-        megabytes = corpus.size_bytes / 1e6
-        rows.append(
-            (
-                corpus.name,
-                f"{megabytes:.2f}",
-                str(corpus.tokens),
-                f"{corpus.tokens_wrong} ({_percent(corpus.tokens_wrong, corpus.tokens)})",
-                f"{corpus.blocks_wrong} of {corpus.blocks}",
-                f"{corpus.round_trips_broken} broken",
-                f"{_rate_per_second(megabytes, corpus.seconds_rebuilt):.1f}",
-                f"{_rate_per_second(megabytes, corpus.seconds_original):.1f}",
-            )
-        )
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(
-            cell.rjust(width) if position else cell.ljust(width)
-            for position, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in rows
-    ]
-
-
-def _rate_per_second(amount: float, seconds: float) -> float:
-    return amount / seconds if seconds else 0.0
-
-
-def _total(corpora: Sequence[CorpusResult]) -> CorpusResult:
-    return CorpusResult(
-        name=f"all {len(corpora)}",
-        size_bytes=sum(c.size_bytes for c in corpora),
-        blocks=sum(c.blocks for c in corpora),
-        blocks_wrong=sum(c.blocks_wrong for c in corpora),
-        tokens=sum(c.tokens for c in corpora),
-        tokens_wrong=sum(c.tokens_wrong for c in corpora),
-        round_trips_broken=sum(c.round_trips_broken for c in corpora),
-        seconds_original=sum(c.seconds_original for c in corpora),
-        seconds_rebuilt=sum(c.seconds_rebuilt for c in corpora),
-        first=(),
-    )
+Results = dict[str, Tally]
+Progress = Callable[[float], None]
 
 
 def compare(
     document: dict[str, Any],
     model: bytes,
-    *,
-    pairs: int = 20_000,
-    seed: int = 0,
-    corpora: Sequence[Path] = (),
-    progress: Callable[[float], None] | None = None,
+    options: Options | None = None,
+    progress: Progress | None = None,
 ) -> Report:
     """Compares a SentencePiece model with the tokenizer of a validated tokenizer.json document.
 
-    pairs: random id pairs, drawn with `seed`; corpora: text files, read as UTF-8 (bytes that are
-    none count as U+FFFD); progress: called with 0.0 to 1.0. Raises TokenizerError when the model
-    or a file cannot be used.
+    progress: called with 0.0 to 1.0. Raises TokenizerError when the model or a file cannot be used.
     """
+    options = options or Options()
     pieces = check(model, "SentencePiece model")
-    comparison = _Comparison(original(document), SentencePieceProcessor(model_proto=model))
-    sizes = [_size(path) for path in corpora]
-    total = sum(sizes) + pairs * PROGRESS_BYTES_PER_PAIR
+    comparer = Comparer(document, model)
+    plans = list(_plans(comparer, options))
+    total = max(1, sum(plan.work for plan in plans))  # files may be empty
+    sections: list[Section] = []
     done = 0
+    with _Runner(document, model, comparer, options.jobs) as runner:
+        for plan in plans:
 
-    def advance(amount: int) -> None:
-        nonlocal done
-        done += amount
-        if progress is not None:
-            progress(done / total)
+            def advance(work: int, most: int = plan.work, before: int = done) -> None:
+                if progress is not None:
+                    progress((before + min(work, most)) / total)
 
-    pair_result = comparison.pairs(pairs, seed, lambda n: advance(n * PROGRESS_BYTES_PER_PAIR))
-    corpus_results = tuple(
-        comparison.corpus(path, size, advance) for path, size in zip(corpora, sizes, strict=True)
-    )
-    size = comparison.original.get_vocab_size(with_added_tokens=True)
-    return Report(size, pieces, pair_result, corpus_results)
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError as error:
-        raise _unreadable(path, error) from error
+            sections += _sections(plan, runner.run(plan, advance))
+            done += plan.work
+            advance(plan.work)
+    if options.engine == "ray" and "corpus" in options.groups:
+        sections += _with_ray(document, model, options)
+    size = comparer.reference.tokenizer.get_vocab_size(with_added_tokens=True)
+    return Report(size, pieces, options, tuple(sections))
 
 
-def _unreadable(path: Path, error: OSError) -> TokenizerError:
-    return TokenizerError(f"{path}: {error.strerror or error}; a readable text file is needed")
+def _with_ray(document: dict[str, Any], model: bytes, options: Options) -> Iterator[Section]:
+    from . import parity_ray
+
+    for path in options.corpora:
+        tally = parity_ray.compare(document, model, path, options.column, options.jobs)
+        yield Section(f"corpus/{path}", "tokens", tally)
 
 
-def _blocks(path: Path) -> Iterator[str]:
-    """The text of a file in pieces of about BLOCK_CHARACTERS, cut behind a line if there is one."""
-    rest = ""
-    try:
-        with path.open(encoding="utf-8", errors="replace", newline="") as file:
-            while text := file.read(BLOCK_CHARACTERS):
-                rest += text
-                end = rest.rfind("\n") + 1 or len(rest)
-                yield rest[:end]
-                rest = rest[end:]
-    except OSError as error:
-        raise _unreadable(path, error) from error
-    if rest:
-        yield rest
+def threshold(name: str, thresholds: Mapping[str, float]) -> float:
+    """The threshold of a section: its own, its group's, or the one for all, else 0.0."""
+    for key in (name, name.partition("/")[0], ""):
+        if key in thresholds:
+            return thresholds[key]
+    return 0.0
 
 
-@dataclass
-class _Timer:
-    original: float = 0.0
-    rebuilt: float = 0.0
+def threshold_names(options: Options) -> set[str]:
+    """What a threshold may be given for: the groups, and the sections that these options give."""
+    return {*GROUPS, *_section_names(options), ROUND_TRIP}
 
 
-@dataclass(frozen=True)
-class _Comparison:
-    original: Tokenizer
-    rebuilt: SentencePieceProcessor
-    timer: _Timer = field(default_factory=_Timer)
+def _section_names(options: Options) -> list[str]:
+    names = {
+        "pairs": [HONEST, STRICT, LOOSE],
+        "sample": [f"sample/{category}" for category in corpus.CATEGORIES],
+        "corpus": [f"corpus/{path}" for path in options.corpora],
+        "fuzz": [f"fuzz/{name}" for name in fuzz.CLASSES],
+        "added": ["added/alone", "added/in-text"],
+    }
+    return [name for group in options.groups for name in names.get(group, [group])]
 
-    def encode(self, text: str) -> tuple[list[int], list[int]]:
-        """The ids that both give, and adds the time that each took."""
-        start = time.perf_counter()
-        expected = self.original.encode(text, add_special_tokens=False).ids
-        middle = time.perf_counter()
-        got = self.rebuilt.encode(text)
-        self.timer.original += middle - start
-        self.timer.rebuilt += time.perf_counter() - middle
-        return expected, got
 
-    def pairs(self, count: int, seed: int, advance: Callable[[int], None]) -> PairResult:
-        ids = sorted(self.original.get_vocab(with_added_tokens=True).values())
-        draw = random.Random(seed)
-        strict = loose = 0
-        first: list[Mismatch] = []
-        for position in range(count):
-            pair = draw.sample(ids, 2)
-            text = self.original.decode(pair, skip_special_tokens=False)
-            expected, got = self.encode(text)
-            if expected != got:
-                strict += 1
-                loose += expected == pair
-                if len(first) < SHOWN:
-                    first.append(self.mismatch(expected, got))
-            if position % PAIRS_A_STEP == 0:
-                advance(min(PAIRS_A_STEP, count - position))
-        return PairResult(count, seed, strict, loose, tuple(first))
+def _sections(plan: Plan, results: Results) -> Iterator[Section]:
+    if plan.name == "pairs":
+        names = (HONEST, STRICT, LOOSE)
+        yield from (Section(name, plan.by, results.get(name, Tally())) for name in names)
+    else:
+        yield Section(plan.name, plan.by, results.get(plan.name, Tally()))
 
-    def corpus(self, path: Path, size_bytes: int, advance: Callable[[int], None]) -> CorpusResult:
-        before = (self.timer.original, self.timer.rebuilt)
-        blocks = blocks_wrong = tokens = tokens_wrong = broken = 0
-        first: list[Mismatch] = []
-        for block in _blocks(path):
-            expected, got = self.encode(block)
-            blocks += 1
-            tokens += len(expected)
-            if expected != got:
-                blocks_wrong += 1
-                tokens_wrong += _not_found(expected, got)
-                if len(first) < SHOWN:
-                    first.append(self.mismatch(expected, got))
-            broken += self.rebuilt.decode(got) != block and self.keeps(expected, block)
-        advance(size_bytes)
-        return CorpusResult(
-            name=str(path),
-            size_bytes=size_bytes,
-            blocks=blocks,
-            blocks_wrong=blocks_wrong,
-            tokens=tokens,
-            tokens_wrong=tokens_wrong,
-            round_trips_broken=broken,
-            seconds_original=self.timer.original - before[0],
-            seconds_rebuilt=self.timer.rebuilt - before[1],
-            first=tuple(first),
+
+def _plans(comparer: Comparer, options: Options) -> Iterator[Plan]:
+    """The sections to make, in the order of the report. Looks at the corpora's files first."""
+    corpora = [Path(path) for path in options.corpora] if options.engine == "local" else []
+    sizes = {path: corpus.size_bytes(path) for path in corpora}
+    groups = options.groups
+    if "pairs" in groups:
+        pairs = lambda: _pairs(comparer, options)  # noqa: E731
+        yield Plan("pairs", "strings", options.pairs * STRING_BYTES, pairs)
+    if "sample" in groups:
+        for category in corpus.CATEGORIES:
+            files = corpus.sample(category)
+            size = sum(map(corpus.size_bytes, files))
+            yield Plan(f"sample/{category}", "tokens", size, _files(files))
+    if "corpus" in groups:
+        for path, size in sizes.items():
+            yield Plan(f"corpus/{path}", "tokens", size, _files([path]))
+    if "fuzz" in groups:
+        for name in fuzz.CLASSES:
+            yield _strings(f"fuzz/{name}", _fuzz(name, options), options.fuzz)
+    added = [content for _, content in sorted(comparer.reference.added.items())]
+    in_text = [form.format(content) for content in added for form in ADDED_IN_TEXT]
+    if "added" in groups:
+        yield _strings("added/alone", lambda: iter(added), len(added))
+        yield _strings("added/in-text", lambda: iter(in_text), len(in_text))
+    if "vocabulary" in groups:
+        size = comparer.reference.tokenizer.get_vocab_size(with_added_tokens=False)
+        yield _strings("vocabulary", lambda: _vocabulary(comparer), size)
+    for name, characters in (("bytes", every_byte()), ("code-points", every_point())):
+        if name in groups:
+            texts = [form.format(c) for c in characters for form in SURROUNDED]
+            yield _strings(name, lambda texts=texts: iter(texts), len(texts))
+
+
+def _files(paths: Sequence[Path]) -> Callable[[], Iterator[Chunk]]:
+    def chunks() -> Iterator[Chunk]:
+        for path in paths:
+            yield from _chunks(corpus.blocks(path), BLOCKS_A_CHUNK)
+
+    return chunks
+
+
+def _fuzz(name: str, options: Options) -> Callable[[], Iterator[str]]:
+    return lambda: fuzz.texts(name, options.fuzz, options.seed)
+
+
+def _strings(name: str, texts: Callable[[], Iterator[str]], count: int) -> Plan:
+    work = count * STRING_BYTES
+    return Plan(name, "strings", work, lambda: _chunks(texts(), TEXTS_A_CHUNK))
+
+
+def _chunks(texts: Iterable[str], size: int) -> Iterator[Chunk]:
+    iterator = iter(texts)
+    while some := list(islice(iterator, size)):
+        yield Chunk(some)
+
+
+def _pairs(comparer: Comparer, options: Options) -> Iterator[Chunk]:
+    """The texts of random pairs of different ids."""
+    tokenizer = comparer.reference.tokenizer
+    ids = sorted(tokenizer.get_vocab(with_added_tokens=True).values())
+    draw = random.Random(options.seed)
+    for start in range(0, options.pairs, TEXTS_A_CHUNK):
+        count = min(TEXTS_A_CHUNK, options.pairs - start)
+        pairs = [(pair[0], pair[1]) for pair in (draw.sample(ids, 2) for _ in range(count))]
+        yield Chunk([tokenizer.decode(p, skip_special_tokens=False) for p in pairs], pairs)
+
+
+def _vocabulary(comparer: Comparer) -> Iterator[str]:
+    """The text of each token that is not added; U+FFFD for bytes that are no UTF-8 alone."""
+    reference = comparer.reference
+    for token_id in sorted(reference.bytes_of.keys() - reference.added.keys()):
+        yield reference.tokenizer.decode([token_id], skip_special_tokens=False)
+
+
+def every_byte() -> list[str]:
+    """Characters whose UTF-8 has, all together, every byte that UTF-8 can have."""
+    ascii_characters = [chr(byte) for byte in range(0x80)]
+    continued = [chr(0x80 + byte) for byte in range(0x40)]
+    return [*ascii_characters, *continued, *map(_first_with, FIRST_BYTES)]
+
+
+def _first_with(first: int) -> str:
+    """The first character that is assigned a text whose UTF-8 begins with a byte."""
+    lengths = ((0xF0, 0x07, 18), (0xE0, 0x0F, 12), (0xC0, 0x1F, 6))
+    mask, shift = next((mask, shift) for least, mask, shift in lengths if first >= least)
+    point = (first & mask) << shift
+    return chr(max(point, {12: 0x800, 18: 0x10000}.get(shift, 0x80)))
+
+
+def every_point() -> list[str]:
+    """Every code point up to LAST_POINT."""
+    return [chr(point) for point in range(LAST_POINT + 1)]
+
+
+class _Runner:
+    """Compares the chunks of a plan: here for one job, else in so many processes."""
+
+    def __init__(
+        self, document: dict[str, Any], model: bytes, comparer: Comparer, jobs: int
+    ) -> None:
+        self.comparer = comparer
+        self.jobs = jobs
+        self.pool = (
+            ProcessPoolExecutor(jobs, get_context("spawn"), _start, (document, model))
+            if jobs > 1
+            else None
         )
 
-    def keeps(self, ids: list[int], text: str) -> bool:
-        """Whether the original itself gives the text back."""
-        return self.original.decode(ids, skip_special_tokens=False) == text
+    def __enter__(self) -> "_Runner":
+        return self
 
-    def mismatch(self, expected: list[int], got: list[int]) -> Mismatch:
-        start, end_expected, end_got = _difference(expected, got)
-        start = max(0, start - CONTEXT_TOKENS)
-        end_expected += CONTEXT_TOKENS
-        shown = expected[start : min(end_expected, start + 6 * CONTEXT_TOKENS)]
-        also = got[start : min(end_got + CONTEXT_TOKENS, start + 6 * CONTEXT_TOKENS)]
-        return Mismatch(
-            self.original.decode(shown, skip_special_tokens=False),
-            tuple(self.name(token_id) for token_id in shown),
-            tuple(self.name(token_id) for token_id in also),
-        )
+    def __exit__(self, *_: object) -> None:
+        if self.pool is not None:
+            self.pool.shutdown(cancel_futures=True)
 
-    def name(self, token_id: int) -> str:
-        return self.original.id_to_token(token_id) or f"<id {token_id}>"
+    def run(self, plan: Plan, advance: Callable[[int], None]) -> Results:
+        """The counts of a plan; `advance` is called with the bytes of the texts done so far."""
+        totals: Results = {}
+        work = 0
+        for chunk, results in self._results(plan):
+            for name, tally in results.items():
+                totals.setdefault(name, Tally()).add(tally)
+            work += sum(max(STRING_BYTES, len(text)) for text in chunk.texts)
+            advance(work)
+        return totals
+
+    def _results(self, plan: Plan) -> Iterator[tuple[Chunk, Results]]:
+        """Each chunk with its counts, in order."""
+        if self.pool is None:
+            for chunk in plan.chunks():
+                yield chunk, _compared(self.comparer, plan.name, chunk)
+            return
+        waiting: deque[tuple[Chunk, Future[Results]]] = deque()
+        try:
+            for chunk in plan.chunks():
+                waiting.append((chunk, self.pool.submit(_work, plan.name, chunk)))
+                if len(waiting) > WAITING_A_PROCESS * self.jobs:
+                    oldest, future = waiting.popleft()
+                    yield oldest, future.result()
+            for oldest, future in waiting:
+                yield oldest, future.result()
+        except BrokenProcessPool as error:
+            raise TokenizerError(
+                f"--jobs {self.jobs}: a process was ended from outside, as by lack of memory; "
+                "fewer jobs may be needed"
+            ) from error
 
 
-def _difference(expected: list[int], got: list[int]) -> tuple[int, int, int]:
-    """Where the sequences begin to differ, and where the difference ends in each of them."""
-    shorter = min(len(expected), len(got))
-    start = next((i for i in range(shorter) if expected[i] != got[i]), shorter)
-    same = 0
-    while same < shorter - start and expected[-1 - same] == got[-1 - same]:
-        same += 1
-    return start, len(expected) - same, len(got) - same
+def _compared(comparer: Comparer, name: str, chunk: Chunk) -> Results:
+    if chunk.pairs:
+        return comparer.compare_pairs(chunk.texts, chunk.pairs)
+    return {name: comparer.compare(chunk.texts)}
 
 
-def _not_found(expected: list[int], got: list[int]) -> int:
-    """The tokens of `expected` that an alignment does not find in `got`, at least 1.
+_comparer: Comparer | None = None  # of a process of the pool, which lives for one comparison
 
-    A sequence that only has tokens too many differs as well: it counts as one wrong token.
-    """
-    start, end_expected, end_got = _difference(expected, got)
-    between = expected[start:end_expected]
-    matcher = SequenceMatcher(None, between, got[start:end_got], autojunk=False)
-    found = sum(match.size for match in matcher.get_matching_blocks())
-    return max(1, len(between) - found)
+
+def _start(document: dict[str, Any], model: bytes) -> None:
+    global _comparer
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the first process's to handle
+    _comparer = Comparer(document, model)
+
+
+def _work(name: str, chunk: Chunk) -> Results:
+    assert _comparer is not None, "_start() has run"
+    return _compared(_comparer, name, chunk)

@@ -163,17 +163,25 @@ def test_a_tokenizer_model_is_passed_through(
     assert output.read_bytes() == tiny_tokenizer
 
 
+QUICK = ("--pairs", "300", "--fuzz", "10")
+
+
 def test_parity(taskpress: Taskpress, tiny: Path, tokenizer_file: Path, tmp_path: Path) -> None:
     corpus = tmp_path / "corpus.txt"
     corpus.write_text(TEXT)
-    arguments = ("parity", tiny, tokenizer_file, "--pairs", "300", "--corpus", corpus, __file__)
-    table = succeeded(taskpress(*arguments))
-    assert "random id pairs (seed 0): 0 of 300 strict" in table
-    assert "corpus.txt" in table
-    report = json.loads(succeeded(taskpress(*arguments, "--seed", "3", "--json")))
-    assert report["pairs"]["seed"] == 3
-    assert report["worst_rate"] == 0
-    assert [corpus["tokens_wrong"] for corpus in report["corpora"]] == [0, 0]
+    page = tmp_path / "parity.html"
+    # a vocabulary this small has not all that the fuzz and the sample ask for
+    loose = ("--threshold", "1", "--threshold", "pairs=0", "--threshold", f"corpus/{corpus}=0")
+    arguments = ("parity", tiny, tokenizer_file, *QUICK, *loose, "--corpus", corpus, __file__)
+    table = succeeded(taskpress(*arguments, "--html", page))
+    assert re.search(r"^pairs/honest +0 +300 strings +0 % ", table, re.MULTILINE)
+    assert re.search(r"^corpus/.*corpus\.txt +0 +\d+ tokens ", table, re.MULTILINE)
+    assert page.read_text().startswith("<!DOCTYPE html>")
+    report = json.loads(succeeded(taskpress(*arguments, "--seed", "3", "--jobs", "2", "--json")))
+    assert report["options"]["seed"] == 3
+    assert report["above_threshold"] == []
+    names = [section["name"] for section in report["sections"]]
+    assert names.index(f"corpus/{corpus}") < names.index("fuzz/digits")
 
 
 def test_parity_tells_mismatches_by_its_exit_code(
@@ -183,11 +191,15 @@ def test_parity_tells_mismatches_by_its_exit_code(
     document = json.loads(path.read_text())
     document["model"]["merges"].reverse()
     path.write_text(json.dumps(document))
-    ran = taskpress("parity", checkpoint, tokenizer_file, "--pairs", "300")
+    ran = taskpress("parity", checkpoint, tokenizer_file, *QUICK)
     assert (ran.code, ran.err) == (1, "")
     assert "first mismatches" in ran.out
-    arguments = ("--pairs", "300", "--threshold", "1")
-    assert taskpress("parity", checkpoint, tokenizer_file, *arguments).code == 0
+    assert "order of merges" in ran.out
+    (above,) = [line for line in ran.out.splitlines() if line.startswith("above the threshold:")]
+    assert "pairs/honest" in above
+    arguments = ("parity", checkpoint, tokenizer_file, *QUICK, "--threshold", "1")
+    assert taskpress(*arguments).code == 0
+    assert taskpress(*arguments, "--threshold", "sample/prose=0.001").code == 1
 
 
 def test_bundle_without_a_checkpoint(

@@ -179,5 +179,19 @@ def test_parity_files(refused: Refused, checkpoint: Path, tokenizer_file: Path) 
         ((checkpoint, checkpoint / "config.json"), "config.json: .* no ModelProto"),
         ((checkpoint, tokenizer_file, "--corpus", "/nowhere"), "/nowhere: No such file"),
         ((checkpoint, tokenizer_file, "--corpus", checkpoint), "Is a directory"),
+        ((checkpoint, tokenizer_file, "--html", checkpoint / "config.json"), "json: exists; give"),
+        ((checkpoint, tokenizer_file, "--html", "/nowhere/x.html"), "/nowhere is not a folder"),
     ):
-        refused("parity", *arguments, "--pairs", "10", says=message)
+        refused("parity", *arguments, "--pairs", "10", "--fuzz", "1", says=message)
+
+
+def test_parity_options(refused: Refused, checkpoint: Path, tokenizer_file: Path) -> None:
+    for arguments, message in (
+        (
+            ("--threshold", "prose=0.1"),
+            "prose: is no section of the report; pairs, sample, .* or round-",
+        ),
+        (("--threshold", "corpus/x=0.1"), "corpus/x: is no section"),
+        (("--column", "text"), "--column: is of Parquet files, which only --engine ray reads"),
+    ):
+        refused("parity", checkpoint, tokenizer_file, *arguments, says=message)
