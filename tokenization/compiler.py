@@ -227,7 +227,7 @@ def _piece(token_id: int, source: Source) -> Piece:
 
 
 def _stage_of_marks(text: str, rules: PreTokenizer) -> Stage:
-    """The stage of a run of marks; those that a run takes behind its newlines come before others."""
+    """The stage of a run of marks: early for those that a run takes behind its newlines."""
     if not text.strip("".join(rules.after_endings)):
         return Stage.FIRST
     lines = (a in rules.mark_endings and b in rules.after_endings for a, b in pairwise(text))

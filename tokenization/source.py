@@ -26,7 +26,7 @@ class Spaced:
         return frozenset(self.heads.values())
 
     def head(self, raw: bytes) -> bytes | None:
-        """The token for the beginning of `raw`, which begins with a space; None for none of them."""
+        """The token that `raw`, which begins with a space, is written with; None for none."""
         if raw in self.tokens:
             return raw
         for end in range(min(len(raw), 5), 2, -1):

@@ -1,10 +1,10 @@
 """Characters of several bytes behind a space or in front of a mark, where cuts fall inside tokens.
 
 A vocabulary has tokens that end inside a character, such as a space with the first bytes of a
-symbol: " \\xe2\\x9e" of " \\u2794". In front of a number that shares these bytes, as U+2780 does, an
-expression cuts behind the space, but the bytes would merge all the same. So the normalizer decides
-it: each character behind a space is asked from the original, and where the space is joined, the
-token is written as a private letter, which no merge makes (`Spaced`).
+symbol, " \\xe2\\x9e". In front of a number that begins with these bytes an expression cuts behind
+the space, but the bytes would merge all the same. So the normalizer decides it: each character
+behind a space is asked from the original, and where the space is joined, the token is written as a
+private letter, which no merge makes.
 
 In the same way a symbol of several tokens is no letter that glue could bind a mark to, as the "("
 in "\\u2794(foo" must be, so that it begins no word. Where the first bytes of the symbol always
@@ -31,7 +31,7 @@ SPACES_KEYED = 16  # spaces in front of one beyond ASCII that one key takes
 
 def spaced(source: Source) -> Spaced:
     """Finds the characters for which the normalizer decides whether a space is joined."""
-    rules, tokens = source.rules, source.vocabulary.tokens
+    tokens = source.vocabulary.tokens
     characters = [text for text in _wide(source) if text not in source.kept - source.spaced]
     asked = source.encode([" " + text for text in characters])
     first = {t.encode(): tokens.get(ids[0], b" ") for t, ids in zip(characters, asked, strict=True)}
@@ -133,7 +133,7 @@ def _keys_of_spaces(source: Source) -> dict[bytes, bytes]:
     keys: dict[bytes, bytes] = {}
     runs = [(" " * count, text) for text in others for count in range(1, SPACES_KEYED + 1)]
     results = source.encode([run + text for run, text in runs])
-    alone = {text: ids for text, ids in zip(others, source.encode(others), strict=True)}
+    alone = dict(zip(others, source.encode(others), strict=True))
     for (run, text), ids in zip(runs, results, strict=True):
         raw = text.encode()
         apart = (run + "".join([source.texts[i] for i in alone[text]])).encode()
