@@ -39,7 +39,10 @@ def compile_plan(vocabulary: Vocabulary, rules: PreTokenizer, original: Tokenize
     heads = sorted(ids[head] for head in source.wide.tokens)
     source.unreached.update(_unreached(source))
     unreached = sorted(source.unreached)
-    for token_id in (*whole, *numbered, *runs, *sorted(source.looked_up), *heads, *unreached):
+    source.comments.extend(text.encode() for text in keys.comments(source))
+    comments = [ids[raw] for raw in source.comments]
+    chosen = (*whole, *numbered, *runs, *sorted(source.looked_up), *heads, *unreached, *comments)
+    for token_id in chosen:
         if token_id not in source.private:
             source.private[token_id] = next(letters)
     source.promoted.update(wide.promoted(source))
@@ -112,12 +115,12 @@ def _keep_characters(source: Source) -> None:
 
 
 def _is_crossed(character: str, partial: Mapping[bytes, set[str]], source: Source) -> bool:
-    """Whether a token ends inside of the character, when another of its run stands before it.
+    """Whether a token ends inside of the character, when another beyond ASCII stands before it.
 
     partial: the first bytes of characters with which tokens end -> the characters before those.
     """
     raw = character.encode()
-    before = (c for end in range(1, len(raw)) for c in partial.get(raw[:end], ()) if c != " ")
+    before = (c for end in range(1, len(raw)) for c in partial.get(raw[:end], ()) if c >= "\x80")
     return any(len(source.rules.cut(c + character)) == 1 for c in before)
 
 
@@ -220,18 +223,10 @@ def _piece(token_id: int, source: Source) -> Piece:
     spelled = decoded(raw)
     if spelled is not None and len(spelled) > 1:
         if is_mark_run(spelled, source):
-            stage = _stage_of_marks(spelled, source.rules)
+            stage = Stage.MARK
         elif is_spaces(spelled, source.rules):
             stage = Stage.SPACE
     return Piece(text, Role.TOKEN, stage, rank)
-
-
-def _stage_of_marks(text: str, rules: PreTokenizer) -> Stage:
-    """The stage of a run of marks: early for those that a run takes behind its newlines."""
-    if not text.strip("".join(rules.after_endings)):
-        return Stage.FIRST
-    lines = (a in rules.mark_endings and b in rules.after_endings for a, b in pairwise(text))
-    return Stage.LINE if any(lines) else Stage.MARK
 
 
 def _place_unknown(pieces: list[Piece], ids: dict[bytes, int]) -> None:

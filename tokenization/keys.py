@@ -20,6 +20,8 @@ FIRST_AFTER_LATIN_1 = "\u0100"
 GREEK_EXTENDED = 0x1F00
 FIRST_BEHIND_DIACRITICS = "\u0346"
 NEAR_MARKS = 64  # in the list of all marks
+COMMENT, COMMENT_STARS = "*", 4
+LINES_KEYED = 4  # newlines between a run of marks and a comment
 RUN_KEYED = 16  # spaces of one kind that one key takes
 
 
@@ -33,14 +35,20 @@ def all_keys(
         raw = b" " + text.encode()
         keys[raw] = (source.spell if source.wide.head(raw) else spell)(raw).encode()
     keys |= wide.spaced_keys(source)
+    keys |= _comment_keys(source)
     runs = {source.ids[run.encode()] for run in keyed_runs(source)}
     group_ids = runs.union(tokens_of(numbers, source))
+    comment_ids = {source.ids[raw] for raw in source.comments}
     looked_up = {i for i in source.private if i in source.looked_up}
     added = {token.content.encode() for token in source.vocabulary.added.values()}
     for token_id, letter in source.private.items():
         raw = tokens[token_id]
         text = decoded(raw)
-        if text is None or raw in added or token_id in group_ids | looked_up | source.unreached:
+        if (
+            text is None
+            or raw in added
+            or token_id in group_ids | looked_up | source.unreached | comment_ids
+        ):
             continue
         if len(source.rules.cut(text)) == 1:
             keys[raw] = letter.encode()
@@ -132,6 +140,45 @@ def _runs_of_one_space(source: Source) -> dict[bytes, bytes]:
                 if space.encode()[:1] != lead:
                     cut = written[count - 2] + space.encode()
                     keys[run + lead] = cut + spell(lead).encode()
+    return keys
+
+
+# ------------------------------------------------------------------------------------- comments
+
+
+def comments(source: Source) -> list[str]:
+    """The tokens that begin a comment, "/*" and "/**", where "/" may belong to the line before.
+
+    o200k's expression gives "/" to a run of marks that ends with newlines, as in ");\\n/**", but
+    not to newlines behind letters. So these tokens are private letters, and behind a run of marks
+    with newlines there is a longer key.
+    """
+    tokens = source.ids
+    found = [
+        mark + COMMENT * count
+        for mark in sorted(source.rules.after_endings)
+        for count in range(COMMENT_STARS, 0, -1)
+    ]
+    return [text for text in found if text.encode() in tokens]
+
+
+def _comment_keys(source: Source) -> dict[bytes, bytes]:
+    """Their keys: alone, next to a mark with which the original merges less, and behind a line."""
+    keys: dict[bytes, bytes] = {}
+    rules, tokens = source.rules, source.ids
+    marks = [c for c in map(chr, range(0x21, 0x7F)) if rules.kind(c) is Kind.MARK]
+    for text in comments(source):
+        comment = tokens[text.encode()]
+        keys[text.encode()] = source.private[comment].encode()
+        near = [(mark + text, -1) for mark in marks] + [(text + mark, 0) for mark in marks]
+        for (run, place), ids in zip(near, source.encode([run for run, _ in near]), strict=True):
+            if ids[place] != comment and len(ids) > 1:
+                keys[run.encode()] = spell(run.encode()).encode()
+        ends = [end * n for end in ("\n", "\r\n") for n in range(1, LINES_KEYED + 1)]
+        for run in (mark + end for mark in (*marks, *source.kept) for end in ends):
+            if rules.kind(run[0]) is Kind.MARK:
+                raw = (run + text).encode()
+                keys[raw] = source.spell(run.encode()).encode() + spell(text.encode()).encode()
     return keys
 
 

@@ -7,10 +7,10 @@ from enum import Enum, IntEnum
 class Stage(IntEnum):
     """When a merge happens: all of one stage come before any of the next, over the whole text."""
 
-    FIRST = 0  # the first bytes of marks of several tokens; bytes of lone numbers; "//"
+    FIRST = 0  # the first bytes of marks of several tokens; bytes of lone numbers
     JOIN = 1  # glue: such a mark as one symbol
-    LINE = 2  # a run of marks and what it takes behind its newline, as the "/" in ")\n/*"
-    MARK = 3  # runs of punctuation and symbols, with the space in front and the newlines behind
+    MARK = 2  # runs of punctuation and symbols, with the space in front and the newlines behind
+    LINE = 3  # glue: a mark that still belongs to the run before a newline, as "/" in ")\n/."
     HOLD = 4  # glue: a mark and the run in front of it, so that it does not begin a word
     WORD = 5  # all that is not mentioned here
     REJOIN = 6  # glue: numbers and spaces that are several tokens become one symbol

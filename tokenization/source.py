@@ -43,6 +43,7 @@ class Source:
     spaced: those of them that the original splits behind a space; private: id -> the letter of a
     token that no merge may make; texts: id -> how the token is spelled; looked_up: the words that
     the original takes whole although no merges make them; unreached: tokens that no merge makes;
+    comments: "/*" and the like, the longest first, where they need a letter of their own;
     wide: what is written behind a space; promoted: tokens that are merged before all others.
     """
 
@@ -56,6 +57,7 @@ class Source:
     texts: dict[int, str] = field(default_factory=dict)
     looked_up: set[int] = field(default_factory=set)
     unreached: set[int] = field(default_factory=set)
+    comments: list[bytes] = field(default_factory=list)
     wide: Spaced = field(default_factory=Spaced)
     promoted: set[bytes] = field(default_factory=set)
 
@@ -65,6 +67,10 @@ class Source:
 
     def spell(self, raw: bytes) -> str:
         """How bytes are written, but for private letters of whole tokens."""
+        for comment in self.comments:
+            if comment in raw:
+                before, after = raw.split(comment, 1)
+                return self.spell(before) + self.private[self.ids[comment]] + self.spell(after)
         head = self.wide.head(raw) if raw[:1] == b" " and len(raw) > 1 else None
         if head is None:
             return spell(raw, self.kept)

@@ -23,7 +23,7 @@ from .spelling import REPLACEMENT, spell
 from .tokenizer_json import MAX_ID
 
 NUKTA = 7  # the combining class of marks that follow a letter, never another mark
-JOINED = 100_000  # pieces of glue for marks of several tokens, the most frequent blocks first
+JOINED = 75_000  # pieces of glue for marks of several tokens, the most frequent blocks first
 NEAR = 0x80  # between characters of one script
 FEW_WORDS = 10  # tokens
 SPACES_KEYED = 16  # spaces in front of one beyond ASCII that one key takes
@@ -44,7 +44,7 @@ def spaced(source: Source) -> Spaced:
         is_free = len(head) > 1 and _lead(raw) in leads and raw not in heads
         if is_free and _merged_without(contested, b" " + raw, source) != head:
             heads[raw] = head
-    return Spaced(_shortened(heads, first))
+    return Spaced(_shortened(heads, first, source.kept - source.spaced))
 
 
 def _wide(source: Source) -> list[str]:
@@ -89,9 +89,13 @@ def _leads_of_words(source: Source) -> set[bytes]:
     return {lead for lead, words in count.items() if words > FEW_WORDS}
 
 
-def _shortened(heads: Mapping[bytes, bytes], first: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
+def _shortened(
+    heads: Mapping[bytes, bytes], first: Mapping[bytes, bytes], kept: Iterable[str]
+) -> dict[bytes, bytes]:
     """Takes all characters of a block together where a space is joined to each in the same way."""
     blocks: dict[bytes, set[bytes | None]] = defaultdict(set)
+    for text in kept:
+        blocks[text.encode()[:-1]].add(None)
     for raw in first:
         blocks[raw[:-1]].add(heads.get(raw))
     found: dict[bytes, bytes] = {}
