@@ -12,7 +12,7 @@ from tokenizers import Tokenizer
 from . import glue, keys, wide
 from .plan import Piece, Plan, Role, Stage
 from .pre_tokenizer import Kind, PreTokenizer
-from .source import Source, decoded, is_lone, is_spaces
+from .source import Source, decoded, is_lone, is_spaces, words_beginning
 from .spelling import PRIVATE, byte_letter, letters_to_text, text_to_letters
 from .tokenizer_json import MAX_ID, Vocabulary
 
@@ -95,11 +95,13 @@ def _keep_characters(source: Source) -> None:
         text = raw.decode(errors="ignore")
         if text and raw.startswith(text.encode()):
             partial[raw[len(text.encode()) :]].add(text[-1])
+    begin_words = {text[0] for raw in source.ids if (text := words_beginning(raw, source))}
     forms = [form.format(text) for text in candidates for form in (" {0}", *NEIGHBOURS)]
     each = iter(zip(forms, source.encode(forms), strict=True))
     for text in candidates:
         behind_space, *splits = [_is_split(text, *next(each), source) for _ in (0, *NEIGHBOURS)]
-        if not any(split - {1} for split in splits) and not _is_crossed(text, partial, source):
+        is_crossed = text not in begin_words and _is_crossed(text, partial, source)
+        if not is_crossed and not any(split - {1} for split in splits):
             source.kept.add(text)
             if behind_space or any(splits):
                 source.spaced.add(text)

@@ -10,7 +10,7 @@ from . import wide
 from .keys import keyed_runs
 from .plan import Piece, Role, Stage
 from .pre_tokenizer import Kind, PreTokenizer
-from .source import Source, decoded, is_lone, runs_of_spaces
+from .source import Source, decoded, is_lone, runs_of_spaces, words_beginning
 from .spelling import spell
 
 LEAD_BYTES = range(0xC2, 0xF5)
@@ -120,11 +120,9 @@ def _words_by_mark(source: Source) -> dict[str, int]:
     """The marks with which tokens of letters begin, or of the first bytes of a letter: how many."""
     found = Counter[str]()
     for raw in source.ids:
-        text = raw.decode(errors="surrogateescape")
-        if len(text) > 1 and _is_letter_mark(text[0], source):
-            partial = "\udc80" <= text[1] <= "\udcff"
-            if partial or source.rules.kind(text[1]) is Kind.LETTER:
-                found[text[0]] += 1
+        text = words_beginning(raw, source)
+        if text is not None and _is_letter_mark(text[0], source):
+            found[text[0]] += 1
     return dict(sorted(found.items()))
 
 

@@ -99,3 +99,12 @@ def runs_of_spaces(source: Source) -> list[str]:
 
 def is_spaces(text: str, rules: PreTokenizer) -> bool:
     return text.isspace() and all(rules.kind(character) is Kind.SPACE for character in text)
+
+
+def words_beginning(raw: bytes, source: Source) -> str | None:
+    """The text of a token of a character and letters, or first bytes of one; else None."""
+    text = raw.decode(errors="surrogateescape")
+    if len(text) < 2:
+        return None
+    is_partial = "\udc80" <= text[1] <= "\udcff"
+    return text if is_partial or source.rules.kind(text[1]) is Kind.LETTER else None

@@ -176,13 +176,19 @@ def promoted(source: Source) -> set[bytes]:
     their beginning, or begins in their end, but for what the normalizer writes as a letter.
     """
     ranks = source.vocabulary.ranks
-    endings: dict[bytes, int] = {}
+    endings: dict[bytes, list[bytes]] = defaultdict(list)
     beginnings: dict[bytes, int] = {}
     for raw, rank in ranks.items():
         for length in range(1, min(len(raw), 3)):
             beginnings[raw[:length]] = min(rank, beginnings.get(raw[:length], rank))
             if raw not in source.wide.tokens:
-                endings[raw[-length:]] = min(rank, endings.get(raw[-length:], rank))
+                endings[raw[-length:]].append(raw)
+
+    def is_first(raw: bytes) -> bool:
+        # a rival that is merged with the rest as well comes to the same
+        rivals = ((r, raw[cut:]) for cut in range(1, len(raw)) for r in endings[raw[:cut]])
+        return all(ranks[r] >= ranks[raw] or r + rest in ranks for r, rest in rivals)
+
     blocks = _first_tokens(source)
     found: set[bytes] = set()
     marks = _marks(source)
@@ -190,14 +196,12 @@ def promoted(source: Source) -> set[bytes]:
     for raw in sorted(heads):
         rank = ranks[raw]
         cuts = range(1, len(raw))
-        is_first = all(endings.get(raw[:cut], rank) >= rank for cut in cuts)
         always = all(beginnings.get(raw[cut:], rank) >= rank for cut in cuts)
         always = always or all(first.startswith(raw) for first in blocks[raw])
-        if is_first and always and (len(raw) == 2 or raw[:2] in found):
+        if is_first(raw) and always and (len(raw) == 2 or raw[:2] in found):
             found.add(raw)
     for raw in {raw[1:] for raw in marks if len(raw) == 3} & ranks.keys():
-        rivals = (endings.get(raw[:1], ranks[raw]), beginnings.get(raw[1:], ranks[raw]))
-        if min(rivals) >= ranks[raw]:
+        if is_first(raw) and beginnings.get(raw[1:], ranks[raw]) >= ranks[raw]:
             found.add(raw)
     return found
 
@@ -250,11 +254,10 @@ def joined_marks(source: Source, words: Iterable[str]) -> Iterator[Piece]:
         parts = [source.vocabulary.tokens[token_id] for token_id in ids]
         if not source.promoted.intersection(parts) or len(patterns[raw[:-1]]) > 1:
             continue
-        if raw[:2] in crossed and unicodedata.combining(text) != NUKTA:
-            continue  # behind a mark, its first bytes belong to that one's token
         head = source.wide.head(b" " + raw)
-        if head is None and source.vocabulary.tokens[first_id] != b" ":
-            continue  # else its first bytes would be taken from the space
+        is_taken = head is None and source.vocabulary.tokens[first_id] != b" "
+        if (is_taken or raw[:2] in crossed) and unicodedata.combining(text) != NUKTA:
+            continue  # its first bytes belong to the token of a space or mark in front of it
         near = [m for m in words if m >= "\x80" and abs(ord(m) - ord(text)) < NEAR]
         forms = [[spell(part) for part in parts]]
         if head is not None:
