@@ -27,7 +27,11 @@ SPACE_SIGN = "\u2581"
 BYTE_PIECE = re.compile(r"<0x[0-9A-F]{2}>")
 NO_ID = -1
 UNKNOWN_SURFACE = " \u2047 "  # SentencePiece's own
-FLAGS_NOT_REBUILT = ("lstrip", "rstrip", "single_word")
+FLAGS_NOT_REBUILT = {  # flag of an added token -> why SentencePiece cannot keep it
+    "rstrip": "SentencePiece would leave the spaces behind it in the text",
+    "lstrip": "SentencePiece would leave the spaces in front of it in the text",
+    "single_word": "SentencePiece would find it inside of words too",
+}
 
 
 @dataclass
@@ -63,16 +67,12 @@ def build(document: dict[str, Any], specials: SpecialIds, where: str) -> bytes:
     entries = _unigram(model) if is_unigram else _bpe(model, where)
     added = {token["id"]: token for token in document.get("added_tokens") or []}
     for token in added.values():
-        if taken := [flag for flag in FLAGS_NOT_REBUILT if token.get(flag)]:
-            raise TokenizerError(
-                f"{where}: the added token {token['content']!r} has {taken[0]}; "
-                "only tokens without it can be rebuilt"
-            )
+        refuse_flags(token, where)
     unknown = _unknown(model, added, where)
     result = proto.ModelProto()
     for token_id in range(1 + max((*entries, *added))):
         text, score, kind = entries.get(token_id, (f"<|hole_{token_id}|>", 0.0, Type.CONTROL))
-        if token_id in added:
+        if token_id in added and not (kind == Type.NORMAL and _is_escaped(added[token_id])):
             text, kind = added[token_id]["content"], Type.USER_DEFINED
         if token_id == unknown:
             kind = Type.UNKNOWN
@@ -97,6 +97,27 @@ def build(document: dict[str, Any], specials: SpecialIds, where: str) -> bytes:
     normalizer.remove_extra_whitespaces = flags.one_space
     normalizer.escape_whitespaces = flags.escape
     return result.SerializeToString(deterministic=True)
+
+
+def refuse_flags(token: dict[str, Any], where: str) -> None:
+    """Raises TokenizerError for an added token with a flag that SentencePiece cannot keep.
+
+    It finds user-defined pieces wherever they stand, and takes no spaces beside them.
+    """
+    if taken := [flag for flag in FLAGS_NOT_REBUILT if token.get(flag)]:
+        raise TokenizerError(
+            f"{where}: the added token {token['content']!r} has {taken[0]}; "
+            f"{FLAGS_NOT_REBUILT[taken[0]]}; only tokens without it can be rebuilt"
+        )
+
+
+def _is_escaped(token: dict[str, Any]) -> bool:
+    """Whether an added token is a run of signs for the space, as Gemma has them.
+
+    No text has it, for the spaces in it are not yet signs when added tokens are looked for: such
+    pieces come from merges.
+    """
+    return not token["content"].strip(SPACE_SIGN) and not token.get("normalized", False)
 
 
 def _parts(step: Any, key: str) -> list[dict[str, Any]]:
