@@ -25,6 +25,7 @@ proto: Any = sentencepiece_model_pb2  # generated at import, unknown to type che
 Type = proto.ModelProto.SentencePiece
 SPACE_SIGN = "\u2581"
 BYTE_PIECE = re.compile(r"<0x[0-9A-F]{2}>")
+BYTES = 256
 NO_ID = -1
 UNKNOWN_SURFACE = " \u2047 "  # SentencePiece's own
 FLAGS_NOT_REBUILT = {  # flag of an added token -> why SentencePiece cannot keep it
@@ -70,7 +71,7 @@ def build(document: dict[str, Any], specials: SpecialIds, where: str) -> bytes:
         refuse_flags(token, where)
     unknown = _unknown(model, added, where)
     result = proto.ModelProto()
-    for token_id in range(1 + max((*entries, *added))):
+    for token_id in range(1 + max((*entries, *added, unknown))):
         text, score, kind = entries.get(token_id, (f"<|hole_{token_id}|>", 0.0, Type.CONTROL))
         if token_id in added and not (kind == Type.NORMAL and _is_escaped(added[token_id])):
             text, kind = added[token_id]["content"], Type.USER_DEFINED
@@ -202,14 +203,21 @@ def _unigram(model: dict[str, Any]) -> dict[int, tuple[str, float, int]]:
 
 
 def _unknown(model: dict[str, Any], added: dict[int, dict[str, Any]], where: str) -> int:
-    """The id of the token for what has no piece."""
+    """The id of the piece for what has none: SentencePiece needs exactly one.
+
+    A model that spells all bytes has no use for it, and may name none; then it is one id more.
+    """
     if model.get("type") == "Unigram":
-        unknown = model.get("unk_id")
+        unknown, ids = model.get("unk_id"), {text: i for i, (text, _) in enumerate(model["vocab"])}
     else:
         ids = {token["content"]: token_id for token_id, token in added.items()} | model["vocab"]
         unknown = ids.get(model.get("unk_token"))
-    if unknown is None:
+    if unknown is not None:
+        return unknown
+    missing = [text for byte in range(BYTES) if (text := f"<0x{byte:02X}>") not in ids]
+    if missing or not model.get("byte_fallback"):
         raise TokenizerError(
-            f"{where}: model names no unknown token; SentencePiece needs exactly one"
+            f"{where}: model names no unknown token and has no piece for each byte; "
+            "SentencePiece needs one of the two"
         )
-    return unknown
+    return 1 + max((*ids.values(), *added))

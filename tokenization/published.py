@@ -34,6 +34,7 @@ TEKKEN = "tekken.json"
 FOLDER_FILES = (tokenizer_json.FILE_NAME, TEKKEN, OWN)
 RANK_LINE = re.compile(rb"[A-Za-z0-9+/]+={0,2} \d+\s*")
 SNIFFED_BYTES = 4096
+BEFORE_JSON = b"\xef\xbb\xbf \t\r\n"
 
 
 @dataclass(frozen=True)
@@ -90,18 +91,18 @@ def read(path: Path, given: Given | None = None) -> Published:
     if path.is_dir():
         return _read_folder(path, given)
     head = _head(path)
-    if head.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in (b"{", b"["):
-        _refuse_given(given, path)
-        if _is_tekken(path):
-            document = rank_table.read_tekken(path)
-            return Published(document, None, str(path), _named_ids(document))
-        return Published(tokenizer_json.read(path), None, str(path))
     if RANK_LINE.fullmatch(head.partition(b"\n")[0]):
         return Published(_rank_table(path, given or Given()), None, str(path))
-    _refuse_given(given, path)
-    model = _bytes(path)
-    sentencepiece_model.check(model, str(path))
-    return Published(None, model, str(path))
+    if given is not None and (given.pattern is not None or given.specials):
+        raise TokenizerError(
+            f"{path}: is no table of ranks; --pattern and --special are for those only"
+        )
+    if head.lstrip(BEFORE_JSON)[:1] not in (b"{", b"["):
+        return _sentencepiece(path)
+    data = _bytes(path)
+    if b'"token_bytes"' in data and b'"default_vocab_size"' in data:
+        return _tekken(path)
+    return Published(tokenizer_json.read(path), None, str(path))
 
 
 def read_gguf(metadata: Mapping[str, Any], where: str) -> Published:
@@ -119,13 +120,26 @@ def _read_folder(folder: Path, given: Given | None) -> Published:
     there = [name for name in FOLDER_FILES if (folder / name).exists()]
     if not there:
         raise TokenizerError(f"{folder}: no tokenizer; needs one of {', '.join(FOLDER_FILES)}")
-    chosen = read(folder / there[0], given)
-    if there[0] != tokenizer_json.FILE_NAME or OWN not in there:
-        return chosen
-    if RANK_LINE.fullmatch(_head(folder / OWN).partition(b"\n")[0]):
-        return chosen  # the same table, without what tokenizer.json adds to it
-    beside = read(folder / OWN)
-    return Published(chosen.document, beside.model, str(folder / OWN))
+    path = folder / there[0]
+    if there[0] == OWN:
+        return read(path, given)
+    if there[0] == TEKKEN:
+        return _tekken(path)
+    document = tokenizer_json.read(path)
+    if OWN in there and not RANK_LINE.fullmatch(_head(folder / OWN).partition(b"\n")[0]):
+        return Published(document, _sentencepiece(folder / OWN).model, str(folder / OWN))
+    return Published(document, None, str(path))  # a table of ranks has nothing to add to it
+
+
+def _sentencepiece(path: Path) -> Published:
+    model = _bytes(path)
+    sentencepiece_model.check(model, str(path))
+    return Published(None, model, str(path))
+
+
+def _tekken(path: Path) -> Published:
+    document = rank_table.read_tekken(path)
+    return Published(document, None, str(path), _named_ids(document))
 
 
 def _rank_table(path: Path, given: Given) -> dict[str, Any]:
@@ -138,18 +152,6 @@ def _rank_table(path: Path, given: Given) -> dict[str, Any]:
     return rank_table.read_tiktoken(path, pattern, given.specials)
 
 
-def _refuse_given(given: Given | None, path: Path) -> None:
-    if given is not None and (given.pattern is not None or given.specials):
-        raise TokenizerError(
-            f"{path}: is no table of ranks; --pattern and --special are for those only"
-        )
-
-
-def _is_tekken(path: Path) -> bool:
-    data = _bytes(path)
-    return b'"token_bytes"' in data and b'"default_vocab_size"' in data
-
-
 def _named_ids(document: Mapping[str, Any]) -> SpecialIds:
     """The ids of the tokens that go by the names that Mistral gives them."""
     ids = {token["content"]: token["id"] for token in document["added_tokens"]}
@@ -157,21 +159,17 @@ def _named_ids(document: Mapping[str, Any]) -> SpecialIds:
 
 
 def _head(path: Path) -> bytes:
+    return _bytes(path, SNIFFED_BYTES)
+
+
+def _bytes(path: Path, most: int = -1) -> bytes:
+    """The first bytes of a file, or all of them."""
     try:
-        with path.open("rb") as file:
-            return file.read(SNIFFED_BYTES)
+        if not path.is_file() and not path.is_dir():
+            raise TokenizerError(f"{path}: is not a regular file; a tokenizer's file is needed")
+        with path.open("rb") as file:  # a pipe would wait for its writer; a folder says so itself
+            return file.read(most)
     except OSError as error:
-        raise _unreadable(path, error) from error
-
-
-def _bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise _unreadable(path, error) from error
-
-
-def _unreadable(path: Path, error: OSError) -> TokenizerError:
-    return TokenizerError(
-        f"{path}: cannot be read: {error.strerror or error}; a tokenizer's file is needed"
-    )
+        raise TokenizerError(
+            f"{path}: cannot be read: {error.strerror or error}; a tokenizer's file is needed"
+        ) from error
