@@ -18,6 +18,12 @@ from .tokenizer_json import FILE_NAME, original
 
 proto: Any = sentencepiece_model_pb2  # generated at import, unknown to type checkers
 Type = proto.ModelProto.SentencePiece
+NO_ID = -1
+PROBED = 8  # pieces a text
+PROBES = (
+    "Two  spaces, three   and  \tmore;\n    def f(x):\n        return 12345  # it's",
+    "na\u00efve \u0434\u043e\u0440\u043e\u0433\u0430 \u65e5\u672c\u8a9e \U0001f642!",
+)
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
 
@@ -52,10 +58,12 @@ def completed(model: bytes, document: dict[str, Any], where: str) -> bytes:
         elif token_id in added and parsed.pieces[token_id].type in (Type.CONTROL, Type.NORMAL):
             parsed.pieces[token_id].type = Type.USER_DEFINED
             changed = True
-    if not changed:
-        return model
-    parsed.trainer_spec.vocab_size = len(parsed.pieces)
-    return parsed.SerializeToString(deterministic=True)
+    if changed:
+        parsed.trainer_spec.vocab_size = len(parsed.pieces)
+        model = parsed.SerializeToString(deterministic=True)
+    if is_metaspace(document) and document["model"].get("type") != "Unigram":
+        _check_ids(model, document, texts, where)
+    return model
 
 
 def _texts(model: Mapping[str, Any]) -> dict[int, str]:
@@ -95,6 +103,35 @@ def _check_decoded(
         text = tokenizer.decode([token_id], skip_special_tokens=False)
         if got != text and REPLACEMENT not in got + text:
             raise _contradiction(token_id, got, text, where)
+
+
+def _check_ids(
+    model: bytes, document: dict[str, Any], texts: Mapping[int, str], where: str
+) -> None:
+    """Compares the ids of texts that hold every piece: merges may come in another order.
+
+    Not of Unigram models, of which two ways to cut a text may have scores too near to tell apart.
+    """
+    processor = SentencePieceProcessor(model_proto=model)
+    tokenizer = original(document, where)
+    added = {token["id"] for token in document.get("added_tokens") or []}
+    words = [
+        tokenizer.decode([token_id]).strip() for token_id in sorted(texts) if token_id not in added
+    ]
+    words = [word for word in words if word and REPLACEMENT not in word]
+    lines = ["  ".join(words[i : i + PROBED]) for i in range(0, len(words), PROBED)]
+    probes = [*PROBES, *lines]
+    encodings = tokenizer.encode_batch(probes, add_special_tokens=False)
+    for probe, encoding in zip(probes, encodings, strict=True):
+        got = processor.encode(probe)
+        if got == encoding.ids:
+            continue
+        pairs = zip([*got, NO_ID], [*encoding.ids, NO_ID], strict=False)
+        one, other = next(pair for pair in pairs if pair[0] != pair[1])
+        raise TokenizerError(
+            f"{where}: gives {one} where {FILE_NAME} gives {other}, in {probe!r:.60}: remove the "
+            "one that the weights do not belong to"
+        )
 
 
 def _contradiction(token_id: int, piece: str, text: str, where: str) -> TokenizerError:
