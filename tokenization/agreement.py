@@ -46,14 +46,12 @@ def completed(model: bytes, document: dict[str, Any], where: str) -> bytes:
     changed = False
     for token_id in range(1 + max(texts)):
         if token_id >= len(parsed.pieces):
-            if token_id in texts and token_id not in added:
+            if token_id not in added:
                 raise TokenizerError(
-                    f"{where}: has {len(parsed.pieces)} pieces; {FILE_NAME} has {token_id}, "
-                    f"{texts[token_id]!r:.60}, which is no added token"
+                    f"{where}: has {len(parsed.pieces)} pieces; {FILE_NAME} has "
+                    f"{texts.get(token_id)!r:.60} for {token_id}, which is no added token"
                 )
-            text = added.get(token_id, f"<|hole_{token_id}|>")
-            kind = Type.USER_DEFINED if token_id in added else Type.CONTROL
-            parsed.pieces.add(piece=text, score=0.0, type=kind)
+            parsed.pieces.add(piece=added[token_id], score=0.0, type=Type.USER_DEFINED)
             changed = True
         elif token_id in added and parsed.pieces[token_id].type in (Type.CONTROL, Type.NORMAL):
             parsed.pieces[token_id].type = Type.USER_DEFINED

@@ -1,4 +1,4 @@
-"""Every form of tokenizer is told by its content, and read to the same ids as by its own library."""
+"""Each form of tokenizer is told by its content, and gives the ids of its own library."""
 
 import base64
 import json
@@ -51,7 +51,7 @@ def folder_of_both(path: Path, bpe: Path, **flags: bool) -> tuple[Path, dict[str
     document = sentencepiece_document.document(bpe.read_bytes(), "bpe")
     size = len(document["model"]["vocab"])
     texts = [(0, "<unk>"), (1, "<s>"), (2, "</s>")]
-    texts += [(size + 1 + i, text) for i, text in enumerate(CHAT)]  # size: a hole
+    texts += [(size + i, text) for i, text in enumerate(CHAT)]
     document["added_tokens"] = [added(i, text, **flags) for i, text in texts]
     path.mkdir()
     (path / "tokenizer.json").write_text(json.dumps(document))
@@ -79,7 +79,7 @@ def test_added_tokens_that_a_model_lacks_are_put_in(bpe: Path, tmp_path: Path) -
     assert len(own.encode(CHAT[0])) > 1
     processor = SentencePieceProcessor(model_proto=published.read(folder).build())
     size = own.get_piece_size()
-    assert [processor.piece_to_id(text) for text in CHAT] == [size + 1, size + 2, size + 3]
+    assert [processor.piece_to_id(text) for text in CHAT] == [size, size + 1, size + 2]
     for text in PROSE:
         assert processor.encode(text) == own.encode(text)
     text = f"{PROSE[0]}{CHAT[0]}" + "</s>"
@@ -89,7 +89,7 @@ def test_added_tokens_that_a_model_lacks_are_put_in(bpe: Path, tmp_path: Path) -
 
 
 def test_a_model_that_is_complete_is_not_touched(bpe: Path, tmp_path: Path) -> None:
-    folder, document = folder_of_both(tmp_path / "f", bpe)
+    folder, _ = folder_of_both(tmp_path / "f", bpe)
     complete = published.read(folder).build()
     (folder / "tokenizer.model").write_bytes(complete)
     assert published.read(folder).build() == complete
@@ -102,7 +102,7 @@ def test_a_model_that_is_complete_is_not_touched(bpe: Path, tmp_path: Path) -> N
         ("order", r"tokenizer.model: gives \d+ where tokenizer.json gives \d+, in '"),
         (
             "missing",
-            r"tokenizer.model: has \d+ pieces; tokenizer.json has \d+, 'more', which is no",
+            r"tokenizer.model: has \d+ pieces; tokenizer.json has 'more' for \d+, which is no",
         ),
         ("unigram", "a model of type UNIGRAM; tokenizer.json is one of type BPE"),
         ("rstrip", "the added token '<unk>' has rstrip; SentencePiece would leave the spaces"),
@@ -156,7 +156,7 @@ def test_a_table_of_ranks_with_its_pattern(tmp_path: Path, pattern: str) -> None
 
 def test_a_table_of_ranks_says_what_it_needs(tmp_path: Path, bpe: Path) -> None:
     table(tmp_path / "tokenizer.model")
-    with pytest.raises(TokenizerError, match="--pattern must name it .*gpt2, cl100k, llama3"):
+    with pytest.raises(TokenizerError, match=r"--pattern must name it .*gpt2, cl100k, llama3"):
         published.read(tmp_path)
     with pytest.raises(TokenizerError, match="is no table of ranks; --pattern and --special"):
         published.read(bpe, Given("gpt2"))
