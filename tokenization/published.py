@@ -133,6 +133,7 @@ def _read_folder(folder: Path, given: Given | None) -> Published:
 
 def _sentencepiece(path: Path) -> Published:
     model = _bytes(path)
+    sentencepiece_document.parse(model, str(path))
     sentencepiece_model.check(model, str(path))
     return Published(None, model, str(path))
 

@@ -6,6 +6,7 @@ a merge, in the order of the scores, as in the documents that the Hub's converte
 """
 
 import base64
+import math
 from typing import Any
 
 from google.protobuf.message import DecodeError
@@ -20,7 +21,7 @@ SPACE_SIGN = "\u2581"
 
 
 def parse(model: bytes, where: str) -> Any:
-    """The ModelProto in some bytes; raises TokenizerError where they are none."""
+    """The ModelProto in some bytes; raises TokenizerError where they are none that can be used."""
     try:
         parsed = proto.ModelProto.FromString(model)
     except DecodeError as error:
@@ -29,6 +30,16 @@ def parse(model: bytes, where: str) -> Any:
         ) from error
     if not parsed.pieces:
         raise TokenizerError(f"{where}: a ModelProto without pieces; some are needed")
+    for token_id, piece in enumerate(parsed.pieces):
+        try:
+            is_sound = bool(piece.piece) and math.isfinite(piece.score)
+        except UnicodeDecodeError:  # proto2 looks at a text when it is asked for
+            is_sound = False
+        if not is_sound:
+            raise TokenizerError(
+                f"{where}: piece {token_id} is empty, not UTF-8 or without a finite score; "
+                "a sound SentencePiece model is needed"
+            )
     return parsed
 
 

@@ -116,8 +116,10 @@ def test_a_contradiction_is_named(bpe: Path, tmp_path: Path, change: str, messag
         model["merges"] = [merge for merge in model["merges"] if text not in "".join(merge)]
         model["vocab"] = {("changed" if i == 300 else t): i for t, i in model["vocab"].items()}
     elif change == "order":
-        model["merges"].reverse()
+        model["merges"] = model["merges"][::-1]
+        document["added_tokens"] = document["added_tokens"][:3]
     elif change == "missing":
+        document["added_tokens"] = []
         model["vocab"]["more"] = len(model["vocab"])
     elif change == "unigram":
         train(folder / "tokenizer.model", "unigram")
