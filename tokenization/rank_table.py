@@ -59,6 +59,8 @@ def read_tekken(path: Path) -> dict[str, Any]:
             int(config["default_vocab_size"]),
             int(config["default_num_special_tokens"]),
         )
+        if not 0 <= reserved <= size <= MAX_ID:
+            raise ValueError(f"{reserved} of {size} tokens are special, of {MAX_ID} at most")
         pattern = config["pattern"]
         entries = table["vocab"][: size - reserved]
         tokens = [base64.b64decode(entry["token_bytes"], validate=True) for entry in entries]

@@ -99,7 +99,7 @@ def test_a_model_that_is_complete_is_not_touched(bpe: Path, tmp_path: Path) -> N
     ("change", "message"),
     [
         ("text", r"tokenizer.model: 300 is '.*'; tokenizer.json has 'changed' for it"),
-        ("order", r"tokenizer.model: gives \d+ where tokenizer.json gives \d+, in '"),
+        ("order", r"tokenizer.model: gives \d+ where tokenizer.json gives \d+, in "),
         (
             "missing",
             r"tokenizer.model: has \d+ pieces; tokenizer.json has 'more' for \d+, which is no",
