@@ -6,8 +6,11 @@ first has the highest score, and what the document's normalizer and pre-tokenize
 flags. Other normalizers change the text in ways that have no flag, and are refused.
 
 Left over, where there is a prefix: SentencePiece writes it once, at the start of the text. The step
-Prepend writes it behind each added token too, and the step Metaspace does not write it in front of
-a space.
+Prepend writes it behind each added token too. The step Metaspace does not write it in front of a
+space, nor, with the scheme "first", in front of an added token that begins the text.
+Unigram: ways to cut a text whose scores differ by less than float32 can tell (SentencePiece's) are
+chosen between as it falls; `tokenizers` counts in float64. Of 15,131 lines without characters that
+have no piece, 11 to 13 differ so. Where characters have none, they are joined in other ways.
 """
 
 import base64
@@ -19,7 +22,7 @@ from typing import Any
 from sentencepiece import sentencepiece_model_pb2
 
 from . import TokenizerError
-from .tokenizer_json import SpecialIds, split_merge
+from .tokenizer_json import SpecialIds, original, split_merge
 
 proto: Any = sentencepiece_model_pb2  # generated at import, unknown to type checkers
 Type = proto.ModelProto.SentencePiece
@@ -63,6 +66,7 @@ def is_metaspace(document: dict[str, Any]) -> bool:
 def build(document: dict[str, Any], specials: SpecialIds, where: str) -> bytes:
     """The bytes of the SentencePiece model; TokenizerError for what it cannot do."""
     model = document["model"]
+    original(document, where)  # refuses what the library refuses
     is_unigram = model.get("type") == "Unigram"
     flags = _flags(document, where)
     entries = _unigram(model) if is_unigram else _bpe(model, where)
@@ -127,13 +131,19 @@ def _parts(step: Any, key: str) -> list[dict[str, Any]]:
         return []
     if step.get("type") != "Sequence":
         return [step]
-    return [part for inner in step.get(key) or [] for part in _parts(inner, key)]
+    inner = step.get(key)
+    return [part for each in inner for part in _parts(each, key)] if isinstance(inner, list) else []
+
+
+def _pattern(part: dict[str, Any]) -> dict[str, Any]:
+    pattern = part.get("pattern")
+    return pattern if isinstance(pattern, dict) else {}
 
 
 def _flags(document: dict[str, Any], where: str) -> _Flags:
     flags = _Flags()
     for part in _parts(document.get("normalizer"), "normalizers"):
-        pattern = part.get("pattern") or {}
+        pattern = _pattern(part)
         match part.get("type"):
             case "Prepend" if part.get("prepend") == SPACE_SIGN:
                 flags.dummy_prefix = True
@@ -146,7 +156,7 @@ def _flags(document: dict[str, Any], where: str) -> _Flags:
             case other:
                 raise _refused("normalizer", other, where)
     for part in _parts(document.get("pre_tokenizer"), "pretokenizers"):
-        pattern = part.get("pattern") or {}
+        pattern = _pattern(part)
         match part.get("type"):
             case "Metaspace" if part.get("replacement", SPACE_SIGN) == SPACE_SIGN:
                 scheme = part.get("prepend_scheme", "always")

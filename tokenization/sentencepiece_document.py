@@ -62,7 +62,6 @@ def document(model: bytes, where: str) -> dict[str, Any]:
     if unused or trainer.treat_whitespace_as_suffix:
         what = f"piece {unused[0]} is unused" if unused else "spaces end words"
         raise TokenizerError(f"{where}: {what}, which no tokenizer.json says; use the model alone")
-    prefix = [{"type": "Prepend", "prepend": SPACE_SIGN}] if normalizer.add_dummy_prefix else []
     built: dict[str, Any] = {
         "version": "1.0",
         "added_tokens": [
@@ -72,7 +71,7 @@ def document(model: bytes, where: str) -> dict[str, Any]:
         ],
         "normalizer": {
             "type": "Sequence",
-            "normalizers": [*_charsmap(normalizer), *prefix, *_spaces(normalizer)],
+            "normalizers": [*_charsmap(normalizer), *_spaces(normalizer)],
         },
         "pre_tokenizer": None,
         "post_processor": None,
@@ -93,11 +92,13 @@ def _charsmap(normalizer: Any) -> list[dict[str, Any]]:
 
 
 def _spaces(normalizer: Any) -> list[dict[str, Any]]:
-    """What is done to spaces: runs made one, those at the ends dropped, and a sign for each."""
+    """What is done to spaces: runs made one, those at the ends dropped, a prefix, signs for all."""
     steps: list[dict[str, Any]] = []
     if normalizer.remove_extra_whitespaces:
         steps.append({"type": "Strip", "strip_left": True, "strip_right": True})
         steps.append({"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": " "})
+    if normalizer.add_dummy_prefix:
+        steps.append({"type": "Prepend", "prepend": SPACE_SIGN})
     if normalizer.escape_whitespaces:
         steps.append({"type": "Replace", "pattern": {"String": " "}, "content": SPACE_SIGN})
     return steps
