@@ -14,7 +14,6 @@ have no piece, 11 to 13 differ so. Where characters have none, they are joined i
 """
 
 import base64
-import binascii
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -66,9 +65,9 @@ def is_metaspace(document: dict[str, Any]) -> bool:
 def build(document: dict[str, Any], specials: SpecialIds, where: str) -> bytes:
     """The bytes of the SentencePiece model; TokenizerError for what it cannot do."""
     model = document["model"]
-    original(document, where)  # refuses what the library refuses
     is_unigram = model.get("type") == "Unigram"
     flags = _flags(document, where)
+    original(document, where)  # refuses what the library refuses
     entries = _unigram(model) if is_unigram else _bpe(model, where)
     added = {token["id"]: token for token in document.get("added_tokens") or []}
     for token in added.values():
@@ -180,8 +179,12 @@ def _refused(name: str, kind: Any, where: str) -> TokenizerError:
 
 def _charsmap(part: dict[str, Any], where: str) -> bytes:
     try:
-        return base64.b64decode(part["precompiled_charsmap"], validate=True)
-    except (KeyError, TypeError, binascii.Error) as error:
+        found = base64.b64decode(part["precompiled_charsmap"], validate=True)
+        size = int.from_bytes(found[:4], "little")  # of the trie, in bytes, which comes first
+        if len(found) < 4 or size % 4 or not 4 <= size <= len(found) - 4:
+            raise ValueError(f"{len(found)} bytes with a trie of {size}")
+        return found
+    except (KeyError, TypeError, ValueError) as error:
         raise TokenizerError(
             f"{where}: normalizer.precompiled_charsmap: {error}; a map in base64 is needed"
         ) from error

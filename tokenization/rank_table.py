@@ -68,7 +68,7 @@ def read_tekken(path: Path) -> dict[str, Any]:
         names = {
             entry["token_str"]: int(entry["rank"]) for entry in table.get("special_tokens") or []
         }
-    except (KeyError, TypeError, ValueError, RecursionError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
         raise TokenizerError(
             f"{path}: {type(error).__name__}: {error}; config (default_vocab_size, "
             "default_num_special_tokens, pattern) and vocab (token_bytes, rank) are needed"
