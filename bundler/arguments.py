@@ -35,3 +35,11 @@ def threshold(text: str) -> tuple[str, float]:
 def lengths(text: str) -> tuple[int, ...]:
     """Integers from 1 on, with commas between them."""
     return tuple(count(part) for part in text.split(","))
+
+
+def special(text: str) -> tuple[str, int]:
+    """A token's text and its id, with the last "=" between them."""
+    content, _, token_id = text.rpartition("=")
+    if not content or not (token_id.isascii() and token_id.isdigit()):
+        raise argparse.ArgumentTypeError(f"{text!r:.80}: needs TEXT=ID, as in <|end|>=100257")
+    return content, int(token_id)

@@ -16,13 +16,17 @@ from ..converter import ConversionError
 from ..models import CheckpointError
 from ..tokenization import TokenizerError
 from . import BundleError, parity
-from .arguments import count, lengths
+from .arguments import count, lengths, special
 
 if TYPE_CHECKING:
     from .build import Options, Report
     from .settings import BundleSettings
 
 _CHECKPOINT = "a folder with config.json and *.safetensors, a .gguf file, or a Hub id"
+_TOKENIZER = (
+    "a folder with tokenizer.json, tekken.json or tokenizer.model, of which the first counts; one "
+    "of these files; a .gguf file; a tiktoken table of ranks; or a Hub id"
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -72,15 +76,17 @@ def _parser() -> argparse.ArgumentParser:
     _add_conversion(convert)
     convert.set_defaults(verb=_convert)
 
-    tokenizer = verbs.add_parser("tokenizer", help="checkpoint to SentencePiece model")
-    tokenizer.add_argument("checkpoint", help=f"{_CHECKPOINT}, with its tokenizer")
+    tokenizer = verbs.add_parser("tokenizer", help="any tokenizer to SentencePiece model")
+    tokenizer.add_argument("source", metavar="SOURCE", help=_TOKENIZER)
+    _add_given(tokenizer)
     _add_output(tokenizer, "tokenizer.model")
     tokenizer.set_defaults(verb=_tokenizer)
 
     compared = verbs.add_parser("parity", help="compare a SentencePiece model with the original")
-    compared.add_argument("checkpoint", help=f"{_CHECKPOINT}, with its tokenizer")
+    compared.add_argument("source", metavar="SOURCE", help=f"the original: {_TOKENIZER}")
     compared.add_argument("tokenizer", type=Path, help="the SentencePiece model")
     parity.add_arguments(compared)
+    _add_given(compared)
     _add_json(compared)
     compared.set_defaults(verb=parity.verb)
 
@@ -113,6 +119,24 @@ def _parser() -> argparse.ArgumentParser:
 def _add_output(parser: argparse.ArgumentParser, name: str) -> None:
     parser.add_argument("-o", "--output", type=Path, required=True, metavar=name)
     parser.add_argument("--force", action="store_true", help="replace the output if it exists")
+
+
+def _add_given(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("table of ranks", "What such a file does not hold.")
+    group.add_argument(
+        "--pattern",
+        metavar="REGEX_OR_NAME",
+        help="the expression that cuts a text, or its name: gpt2, cl100k, llama3, o200k, ...",
+    )
+    group.add_argument(
+        "--special",
+        type=special,
+        metavar="TEXT=ID",
+        action="append",
+        dest="specials",
+        default=[],
+        help="a special token and its id; may be repeated",
+    )
 
 
 def _add_json(parser: argparse.ArgumentParser) -> None:
@@ -266,14 +290,15 @@ def _write_report(report: "Report", arguments: argparse.Namespace) -> int:
 
 
 def _tokenizer(arguments: argparse.Namespace) -> int:
-    from ..models._checkpoint import open_checkpoint
     from .output import refuse_existing, whole_file
     from .progress import progress
-    from .rebuild import sentencepiece_model
+    from .rebuild import Given, read_source
 
     refuse_existing(arguments.output, force=arguments.force)
-    with open_checkpoint(arguments.checkpoint) as checkpoint, progress("tokenizer", "%") as report:
-        model = sentencepiece_model(checkpoint, lambda share: report(round(100 * share), 100))
+    given = Given(arguments.pattern, dict(arguments.specials))
+    found, specials = read_source(arguments.source, given)
+    with progress("tokenizer", "%") as report:
+        model = found.build(lambda share: report(round(100 * share), 100), specials)
     with whole_file(arguments.output, force=arguments.force) as out:
         out.write(model)
     print(f"{arguments.output}: {len(model) / 1e6:.1f} MB")

@@ -56,13 +56,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def verb(arguments: argparse.Namespace) -> int:
     """Compares and prints the report; returns 1 where a rate is above its threshold."""
-    from ..models._checkpoint import open_checkpoint
     from ..tokenization import parity, parity_html, parity_report
     from ..tokenization.sentencepiece_model import check
     from .files import read_file
     from .output import refuse_existing, whole_file
     from .progress import progress
-    from .rebuild import document
+    from .rebuild import Given, read_source
 
     options = _options(arguments)
     thresholds = dict(arguments.threshold)
@@ -77,8 +76,8 @@ def verb(arguments: argparse.Namespace) -> int:
         refuse_existing(arguments.html, force=arguments.force)
     model = read_file(arguments.tokenizer)
     check(model, str(arguments.tokenizer))
-    with open_checkpoint(arguments.checkpoint) as checkpoint:
-        original = document(checkpoint)
+    given = Given(arguments.pattern, dict(arguments.specials))
+    original = read_source(arguments.source, given)[0].as_document()
     with progress("parity", "%") as tell:
         report = parity.compare(
             original, model, options, lambda share: tell(round(100 * share), 100)

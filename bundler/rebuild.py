@@ -1,65 +1,75 @@
 """The SentencePiece model of a checkpoint: its own, or rebuilt from what it has."""
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from sentencepiece import SentencePieceProcessor
 
-from ..models._checkpoint import Checkpoint
-from ..tokenization import TokenizerError
-from ..tokenization.gguf_vocabulary import special_ids, tokenizer_json
-from ..tokenization.sentencepiece_model import build, check
-from ..tokenization.tokenizer_json import FILE_NAME, SpecialIds, original, read
-from .files import read_file
+from ..models._checkpoint import Checkpoint, open_checkpoint
+from ..models._files import load_json
+from ..tokenization import TokenizerError, published
+from ..tokenization.published import Given, Published
+from ..tokenization.tokenizer_json import SpecialIds, original
+from .files import open_file
 
 Encode = Callable[[str], list[int]]
 
-OWN = "tokenizer.model"
+GGUF_MAGIC = b"GGUF"
+
+
+def read_source(source: str | Path, given: Given | None = None) -> tuple[Published, SpecialIds]:
+    """The tokenizer that `source` names, and the ids that begin, end and pad a text.
+
+    source: a checkpoint or a folder with the files of its tokenizer; a file of a tokenizer, as
+    `published.read` knows them; or a repository of the Hub. given: what a table of ranks lacks.
+    Raises TokenizerError or CheckpointError.
+    """
+    path = Path(source)
+    if path.is_dir():
+        found = published.read(path, given)
+        configs = [path / name for name in ("config.json", "generation_config.json")]
+        config, generation = (load_json(file) if file.exists() else {} for file in configs)
+        return found, _named_ids(found, {**config, **generation}, path)
+    if path.is_file() and not _is_gguf(path):
+        found = published.read(path, given)
+        return found, found.specials
+    with open_checkpoint(source) as checkpoint:
+        return _published(checkpoint, given)
 
 
 def has_tokenizer(checkpoint: Checkpoint) -> bool:
     """Whether there is anything to make a tokenizer of."""
     if checkpoint.folder is None:
         return "tokenizer.ggml.model" in checkpoint.metadata
-    return any((checkpoint.folder / name).exists() for name in (OWN, FILE_NAME))
+    return any((checkpoint.folder / name).exists() for name in published.FOLDER_FILES)
 
 
 def document(checkpoint: Checkpoint) -> dict[str, Any]:
-    """The checkpoint's tokenizer.json, or a GGUF vocabulary in its form.
+    """The checkpoint's tokenizer.json, or what else it has in that form.
 
     Raises TokenizerError where there is none, or one of a kind that cannot be rebuilt.
     """
-    if checkpoint.folder is None:
-        return tokenizer_json(checkpoint.metadata, checkpoint.path.name)
-    return read(checkpoint.folder / FILE_NAME)
+    return _published(checkpoint)[0].as_document()
 
 
 def sentencepiece_model(
     checkpoint: Checkpoint, progress: Callable[[float], None] | None = None
 ) -> bytes:
-    """The ModelProto to bundle: the checkpoint's own tokenizer.model unchanged, else rebuilt.
+    """The ModelProto to bundle: the checkpoint's own where it will do, else rebuilt.
 
     progress: called with the share that is done, 0 to 1. Raises TokenizerError.
     """
-    if not has_tokenizer(checkpoint):
-        raise TokenizerError(
-            f"{checkpoint.path.name}: no tokenizer; needs {FILE_NAME} or {OWN} beside the weights"
-        )
-    own = checkpoint.folder / OWN if checkpoint.folder is not None else None
-    if own is not None and own.exists():
-        model = read_file(own)
-        check(model, OWN)
-        return model
-    original_document = document(checkpoint)
-    specials = _special_ids(checkpoint, original_document)
-    return build(original_document, progress, specials=specials)
+    found, specials = _published(checkpoint)
+    return found.build(progress, specials)
 
 
 def encoder(checkpoint: Checkpoint) -> Encode:
     """Text to ids, by the checkpoint's own tokenizer. Raises TokenizerError where it has none."""
-    if checkpoint.folder is not None and not (checkpoint.folder / FILE_NAME).exists():
-        return encoder_of(sentencepiece_model(checkpoint))
-    tokenizer = original(document(checkpoint), checkpoint.path.name)
+    found, specials = _published(checkpoint)
+    if found.document is None:
+        return encoder_of(found.build(specials=specials))
+    tokenizer = original(found.document, checkpoint.path.name)
     return lambda text: tokenizer.encode(text, add_special_tokens=False).ids
 
 
@@ -70,21 +80,34 @@ def encoder_of(model: bytes) -> Encode:
     return processor.Encode
 
 
-def _special_ids(checkpoint: Checkpoint, document: Mapping[str, Any]) -> SpecialIds:
-    """The ids that begin, end and pad a text, as the checkpoint's own files name them."""
+def _published(checkpoint: Checkpoint, given: Given | None = None) -> tuple[Published, SpecialIds]:
     if checkpoint.folder is None:
-        return special_ids(checkpoint.metadata, checkpoint.path.name)
-    added = (token["id"] for token in document.get("added_tokens") or [])
-    known = {*document["model"]["vocab"].values(), *added}
+        found = published.read_gguf(checkpoint.metadata, checkpoint.path.name)
+        return found, found.specials
+    found = published.read(checkpoint.folder, given)
+    config = {**checkpoint.config, **checkpoint.generation_config}
+    return found, _named_ids(found, config, checkpoint.path)
+
+
+def _is_gguf(path: Path) -> bool:
+    with open_file(path) as file:
+        return file.read(len(GGUF_MAGIC)) == GGUF_MAGIC
+
+
+def _named_ids(found: Published, config: Mapping[str, Any], where: Path) -> SpecialIds:
+    """The ids that begin, end and pad a text, as config.json and generation_config.json say."""
+    if found.document is None:
+        return found.specials  # the model has its own
+    vocabulary = found.document["model"]["vocab"]
+    ids = range(len(vocabulary)) if isinstance(vocabulary, list) else vocabulary.values()
+    known = {*ids, *(token["id"] for token in found.document.get("added_tokens") or [])}
     named: dict[str, int | None] = {}
     for name in ("bos", "eos", "pad"):
         key = f"{name}_token_id"
-        value = checkpoint.generation_config.get(key, checkpoint.config.get(key))
+        value = config.get(key, getattr(found.specials, name))
         # Several end an answer: the first is the one that ends a text.
         first = value[0] if isinstance(value, list) and value else value
         named[name] = first if type(first) is int and first >= 0 else None
         if named[name] is not None and named[name] not in known:
-            raise TokenizerError(
-                f"{checkpoint.path}: {key} {first}: the tokenizer has no such token"
-            )
+            raise TokenizerError(f"{where}: {key} {first}: the tokenizer has no such token")
     return SpecialIds(**named)

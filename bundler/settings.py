@@ -5,6 +5,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from ..models._checkpoint import Checkpoint
+from ..tokenization.published import TEKKEN
 from ..tokenization.tokenizer_json import FILE_NAME
 from . import BundleError
 from .metadata import BundleParameters, check
@@ -75,7 +76,7 @@ def _of_checkpoint(
 def _special_tokens(checkpoint: Checkpoint) -> SpecialTokens:
     if checkpoint.folder is None:
         return read_gguf(checkpoint.metadata, checkpoint.path.name, document(checkpoint))
-    if not (checkpoint.folder / FILE_NAME).exists():
+    if not any((checkpoint.folder / name).exists() for name in (FILE_NAME, TEKKEN)):
         raise BundleError(
             f"{checkpoint.path.name}: no {FILE_NAME}, which tells the special tokens; give the "
             "start and stop tokens to `taskpress bundle`"

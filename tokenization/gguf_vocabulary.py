@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from . import TokenizerError
+from . import TokenizerError, patterns
 from .tokenizer_json import SpecialIds, validate
 
 # token types; source: gguf-py, constants.TokenType
@@ -20,14 +20,6 @@ LONE_NUMBERS: dict[str, Any] = {
     "type": "Sequence",
     "pretokenizers": [{"type": "Digits", "individual_digits": True}, GPT2],
 }
-_CONTRACTIONS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)"
-_MARKS_AND_SPACES = r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-_WORDS = rf"{_CONTRACTIONS}|[^\r\n\p{{L}}\p{{N}}]?\p{{L}}+"
-_UPPER, _LOWER = r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]", r"[\p{Ll}\p{Lm}\p{Lo}\p{M}]"
-_O200K_MARKS = r" ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-_TEKKEN_WORDS = (
-    rf"[^\r\n\p{{L}}\p{{N}}]?{_UPPER}*{_LOWER}+|[^\r\n\p{{L}}\p{{N}}]?{_UPPER}+{_LOWER}*"
-)
 
 
 def _split(expression: str) -> dict[str, Any]:
@@ -46,12 +38,23 @@ PRE_TOKENIZERS: dict[str, dict[str, Any]] = {
     "gpt-2": GPT2,
     "smollm": LONE_NUMBERS,
     "starcoder": LONE_NUMBERS,
-    "llama-bpe": _split(rf"{_WORDS}|\p{{N}}{{1,3}}|{_MARKS_AND_SPACES}"),
-    "qwen2": _split(rf"{_WORDS}|\p{{N}}|{_MARKS_AND_SPACES}"),
-    "tekken": _split(rf"{_TEKKEN_WORDS}|\p{{N}}|{_O200K_MARKS}"),
+    "llama-bpe": _split(patterns.CL100K),
+    "qwen2": _split(patterns.QWEN2),
+    "tekken": _split(patterns.TEKKEN),
 }
 LOOKED_UP = ("llama-bpe", "tekken")  # whose tokenizer.json has ignore_merges
 COMPOSED = ("qwen2",)  # whose tokenizer.json has NFC
+
+
+# tokenizer.ggml.model -> why it cannot be rebuilt
+REASONS = {
+    "bert": "WordPiece takes the longest piece first and a whole word as unknown, which no "
+    "SentencePiece model does",
+    "t5": "a GGUF file of a Unigram model does not say which model it was made of; take its "
+    "tokenizer.json",
+    "rwkv": "it takes the longest token at each place, without merges or scores",
+    "plamo2": "it is no SentencePiece model but a table of its own",
+}
 
 
 def tokenizer_json(metadata: Mapping[str, Any], where: str = "GGUF") -> dict[str, Any]:
@@ -62,9 +65,7 @@ def tokenizer_json(metadata: Mapping[str, Any], where: str = "GGUF") -> dict[str
     """
     model = metadata.get("tokenizer.ggml.model")
     if model != "gpt2":
-        raise TokenizerError(
-            f"{where}: tokenizer.ggml.model is {model!r}; only gpt2 (byte-level BPE) can be rebuilt"
-        )
+        raise refused(model, where)
     pre = metadata.get("tokenizer.ggml.pre")
     if not isinstance(pre, str) or pre not in PRE_TOKENIZERS:
         raise TokenizerError(
@@ -75,8 +76,8 @@ def tokenizer_json(metadata: Mapping[str, Any], where: str = "GGUF") -> dict[str
             f"{where}: tokenizer.ggml.add_space_prefix is set; only vocabularies without it "
             "can be rebuilt"
         )
-    tokens = _texts(metadata, "tokenizer.ggml.tokens", where)
-    types = _token_types(metadata, len(tokens), where)
+    tokens = texts(metadata, "tokenizer.ggml.tokens", where)
+    types = token_types(metadata, len(tokens), where)
     vocabulary: dict[str, int] = {}
     for token_id, token in enumerate(tokens):
         if token in vocabulary:
@@ -100,16 +101,26 @@ def tokenizer_json(metadata: Mapping[str, Any], where: str = "GGUF") -> dict[str
             "type": "BPE",
             "ignore_merges": pre in LOOKED_UP,
             "vocab": vocabulary,
-            "merges": [m.split(" ") for m in _texts(metadata, "tokenizer.ggml.merges", where)],
+            "merges": [m.split(" ") for m in texts(metadata, "tokenizer.ggml.merges", where)],
         },
     }
     validate(document, where)
     return document
 
 
+def refused(model: Any, where: str) -> TokenizerError:
+    """What to raise for a kind of vocabulary that is neither `gpt2` nor `llama`."""
+    reason = REASONS.get(model) if isinstance(model, str) else None
+    kinds = "gpt2 (byte-level BPE) and llama (SentencePiece BPE) can be rebuilt"
+    return TokenizerError(
+        f"{where}: tokenizer.ggml.model is {model!r:.60}; "
+        + (f"{reason}; {kinds}" if reason else f"only {kinds}")
+    )
+
+
 def special_ids(metadata: Mapping[str, Any], where: str = "GGUF") -> SpecialIds:
     """The ids of the tokens that begin, end and pad a text, as far as the GGUF file names them."""
-    size = len(_texts(metadata, "tokenizer.ggml.tokens", where))
+    size = len(texts(metadata, "tokenizer.ggml.tokens", where))
     return SpecialIds(
         bos=_special_id(metadata, "bos", size, where),
         eos=_special_id(metadata, "eos", size, where),
@@ -128,7 +139,7 @@ def _special_id(metadata: Mapping[str, Any], name: str, size: int, where: str) -
     return token_id
 
 
-def _texts(metadata: Mapping[str, Any], key: str, where: str) -> list[str]:
+def texts(metadata: Mapping[str, Any], key: str, where: str) -> list[str]:
     value = metadata.get(key)
     if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
         found = "missing" if value is None else f"a {type(value).__name__}"
@@ -136,7 +147,7 @@ def _texts(metadata: Mapping[str, Any], key: str, where: str) -> list[str]:
     return value
 
 
-def _token_types(metadata: Mapping[str, Any], count: int, where: str) -> list[int]:
+def token_types(metadata: Mapping[str, Any], count: int, where: str) -> list[int]:
     key = "tokenizer.ggml.token_type"
     types = metadata.get(key)
     if not isinstance(types, list) or not all(kind in TYPES for kind in types):

@@ -276,8 +276,12 @@ def _contractions_kept_apart(source: Source, letters: Mapping[bytes, bytes]) -> 
         for ending in endings:
             keep(start + "'" * (QUOTES_KEPT + 1) + ending)
     for mark in (c for c in marks if c >= "\x80"):
+        behind_space = b" " + mark.encode()
         for count in range(1, QUOTES_AFTER_RARE_MARK + 1):
             keep(mark + "'" * count)
+            if mark in source.spaced or source.wide.head(behind_space) is not None:
+                raw = behind_space + b"'" * count  # the key of the space has taken the mark
+                keys[raw] = (source.spell if source.wide.head(raw) else spell)(raw).encode()
     return keys
 
 

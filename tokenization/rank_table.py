@@ -59,6 +59,8 @@ def read_tekken(path: Path) -> dict[str, Any]:
             int(config["default_vocab_size"]),
             int(config["default_num_special_tokens"]),
         )
+        if not 0 <= reserved <= size <= MAX_ID:
+            raise ValueError(f"{reserved} of {size} tokens are special, of {MAX_ID} at most")
         pattern = config["pattern"]
         entries = table["vocab"][: size - reserved]
         tokens = [base64.b64decode(entry["token_bytes"], validate=True) for entry in entries]
@@ -66,7 +68,7 @@ def read_tekken(path: Path) -> dict[str, Any]:
         names = {
             entry["token_str"]: int(entry["rank"]) for entry in table.get("special_tokens") or []
         }
-    except (KeyError, TypeError, ValueError, RecursionError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
         raise TokenizerError(
             f"{path}: {type(error).__name__}: {error}; config (default_vocab_size, "
             "default_num_special_tokens, pattern) and vocab (token_bytes, rank) are needed"

@@ -34,7 +34,10 @@ def spaced(source: Source) -> Spaced:
     tokens = source.vocabulary.tokens
     characters = [text for text in _wide(source) if text not in source.kept - source.spaced]
     asked = source.encode([" " + text for text in characters])
-    first = {t.encode(): tokens.get(ids[0], b" ") for t, ids in zip(characters, asked, strict=True)}
+    first = {
+        text.encode(): tokens.get(ids[0], b" ") if ids else b" "
+        for text, ids in zip(characters, asked, strict=True)
+    }
     partial = {raw for raw in tokens.values() if _ends_in_first_character(raw)}
     leads = {_lead(raw) for raw, head in first.items() if _is_decided(raw, head, source)}
     leads -= _leads_of_words(source)
@@ -212,8 +215,9 @@ def _first_tokens(source: Source) -> dict[bytes, set[bytes]]:
     found: dict[bytes, set[bytes]] = defaultdict(set)
     for text, ids in zip(texts, source.encode(texts), strict=True):
         raw = text.encode()
+        first = source.vocabulary.tokens[ids[0]] if ids else b""  # bytes without a token are lost
         for end in range(2, len(raw)):
-            found[raw[:end]].add(source.vocabulary.tokens[ids[0]])
+            found[raw[:end]].add(first)
     return found
 
 
@@ -244,18 +248,21 @@ def joined_marks(source: Source, words: Iterable[str]) -> Iterator[Piece]:
     crossed = {raw[-2:] for raw in ranks if _crosses(raw)}
     results = source.encode([raw.decode() for raw in marks])
     behind_space = source.encode([" " + raw.decode() for raw in marks])
+    doubled = source.encode([2 * raw.decode() for raw in marks])
     patterns: dict[bytes, set[tuple[int, ...]]] = defaultdict(set)
     for raw, ids in zip(marks, results, strict=True):
         if len(ids) > 2 or len(raw) == 4:
             patterns[raw[:-1]].add(tuple(len(source.vocabulary.tokens[i]) for i in ids))
     spent = 0
-    for raw, ids, (first_id, *_) in zip(marks, results, behind_space, strict=True):
+    for raw, ids, spaced_ids, twice in zip(marks, results, behind_space, doubled, strict=True):
         text = raw.decode()
+        if twice != 2 * ids:
+            continue  # its last bytes belong to a token with the next mark
         parts = [source.vocabulary.tokens[token_id] for token_id in ids]
         if not source.promoted.intersection(parts) or len(patterns[raw[:-1]]) > 1:
             continue
         head = source.wide.head(b" " + raw)
-        is_taken = head is None and source.vocabulary.tokens[first_id] != b" "
+        is_taken = head is None and source.vocabulary.tokens[spaced_ids[0]] != b" "
         if (is_taken or raw[:2] in crossed) and unicodedata.combining(text) != NUKTA:
             continue  # its first bytes belong to the token of a space or mark in front of it
         near = [m for m in words if m >= "\x80" and abs(ord(m) - ord(text)) < NEAR]

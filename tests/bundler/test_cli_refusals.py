@@ -148,7 +148,10 @@ TOKENIZERS: Mapping[str, tuple[Spoil, str]] = {
     "too deep": (text("tokenizer.json", "[" * 100_000), "tokenizer.json: nested too deeply"),
     "no object": (text("tokenizer.json", "[]"), r"tokenizer.json: document is \[\]"),
     "no model": (text("tokenizer.json", "{}"), "tokenizer.json: model is missing"),
-    "no file": (lambda f: (f / "tokenizer.json").unlink(), "no tokenizer; needs tokenizer.json"),
+    "no file": (
+        lambda f: (f / "tokenizer.json").unlink(),
+        "no tokenizer; needs one of",
+    ),
     "a folder": (
         lambda f: ((f / "tokenizer.json").unlink(), (f / "tokenizer.json").mkdir()),
         "tokenizer.json: Is a directory",

@@ -34,7 +34,9 @@ def test_special_ids_are_those_that_the_file_names() -> None:
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("model", "llama", "tokenizer.ggml.model is 'llama'; only gpt2"),
+        ("model", "bert", "tokenizer.ggml.model is 'bert'; WordPiece takes the longest piece"),
+        ("model", "new", "tokenizer.ggml.model is 'new'; only gpt2"),
+        ("model", ["gpt2"], r"tokenizer.ggml.model is \['gpt2'\]; only gpt2"),
         ("model", None, "tokenizer.ggml.model is None; only gpt2"),
         ("pre", "brand-new", "tokenizer.ggml.pre is 'brand-new'; known are gpt-2"),
         ("pre", ["smollm"], r"tokenizer.ggml.pre is \['smollm'\]; known are"),
