@@ -265,7 +265,9 @@ def _contractions_kept_apart(source: Source, letters: Mapping[bytes, bytes]) -> 
 
     def keep(text: str) -> None:
         spelled = source.spell(text.encode()).encode()
-        if not source.kept:
+        if not source.kept.intersection(
+            text
+        ):  # bytes that the vocabulary does not have are left out
             spelled = b"".join([letters.get(b, b) for b in _each(text.encode())])
         keys[text.encode()] = spelled
 

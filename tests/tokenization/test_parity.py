@@ -91,7 +91,7 @@ def test_a_changed_score_is_explained_as_the_order_of_merges(
     assert shown == ["t", "he", "re"]
     model = sentencepiece_model_pb2.ModelProto.FromString(starcoder_like.model)
     early = starcoder_like.original.token_to_id("th")
-    model.pieces[early].score = 0.0
+    model.pieces[early].score = 2.0**24  # before all others
     path = tmp_path / "there.txt"
     path.write_text("there")
     options = replace(CORPUS, corpora=(str(path),))
