@@ -23,7 +23,7 @@ from .spelling import REPLACEMENT, spell
 from .tokenizer_json import MAX_ID
 
 NUKTA = 7  # the combining class of marks that follow a letter, never another mark
-JOINED = 75_000  # pieces of glue for marks of several tokens, the most frequent blocks first
+JOINED = 60_000  # pieces of glue for marks of several tokens, the most frequent blocks first
 NEAR = 0x80  # between characters of one script
 FEW_WORDS = 10  # tokens
 SPACES_KEYED = 16  # spaces in front of one beyond ASCII that one key takes
