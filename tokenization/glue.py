@@ -177,6 +177,8 @@ def _rejoined(source: Source) -> Iterator[Piece]:
         if is_lone(text, rules)
     ]
     for text, ids in zip(texts, source.encode(texts), strict=True):
+        if not source.knows(ids):
+            continue
         parts = [source.vocabulary.tokens[token_id] for token_id in ids]
         raw = text.encode()
         is_kept_apart = any(raw.startswith(head[1:]) for head in source.wide.tokens)

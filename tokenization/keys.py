@@ -86,7 +86,8 @@ def number_groups(source: Source) -> dict[str, list[int]]:
         for _ in range(group - 2):
             texts = [digit + text for digit in digits for text in texts]
             pairs = pairs + texts
-        found |= dict(zip(pairs, source.encode(pairs), strict=True))
+        groups = zip(pairs, source.encode(pairs), strict=True)
+        found |= {text: ids for text, ids in groups if source.knows(ids)}
     return found
 
 
@@ -132,7 +133,10 @@ def _runs_of_one_space(source: Source) -> dict[bytes, bytes]:
     leads = [bytes([b]) for b in (*range(0x21, 0x7F), *range(0xC3, 0xF4)) if b != 0xE2]
     for space in sorted({run[0] for run in keyed_runs(source)}):
         runs = [space * count for count in range(1, RUN_KEYED + 1)]
-        written = ["".join([source.texts[i] for i in ids]).encode() for ids in source.encode(runs)]
+        results = source.encode(runs)
+        if not all(map(source.knows, results)):
+            continue
+        written = ["".join([source.texts[i] for i in ids]).encode() for ids in results]
         for count in range(2, RUN_KEYED + 1):
             run = runs[count - 1].encode()
             keys[run] = written[count - 1]

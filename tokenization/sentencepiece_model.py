@@ -11,7 +11,7 @@ piece. The stock library offers four means that together do what the expression 
 2. Stages. Most merges that would cross a cut have no piece, since no pre-token of the training text
    held both sides. The exceptions are runs of spaces: in "  \\tfoo" the expression cuts the last
    space off the run ("  ", then "\\t", "foo"), and a piece "  \\t" may exist. So scores put all
-   merges of words before all merges of spaces (`compiler.Stage`): "foo" is whole by then.
+   merges of words before all merges of spaces (`plan.Stage`): "foo" is whole by then.
 3. Glue. A piece of type UNUSED is merged like any other, but taken apart again into the two symbols
    that made it when all is done. Between words and spaces comes glue for each space with each token
    that may follow it: "\\t" + "foo" become one symbol, with which no run of spaces merges, and are
@@ -20,7 +20,9 @@ piece. The stock library offers four means that together do what the expression 
    the digits one by one since no piece holds two of them.
 4. Keys with context. What one position decides by its neighbours is a longer key: "'s" becomes a
    private letter, the contraction, but behind a mark, where the expression takes the apostrophe
-   for the mark's run, the key is the mark and the apostrophe and writes both as they are.
+   for the mark's run, the key is the mark and the apostrophe and writes both as they are. Likewise
+   a space in front of a character of three bytes and more, whose first bytes it may be merged with
+   (`wide`), and "/*" behind a line of marks (`keys`).
 
 Added tokens are USER_DEFINED: SentencePiece finds them before it normalizes, as the original does,
 and nothing merges with them. A token that its expression always cuts is never given by the original
@@ -31,18 +33,21 @@ in some id. A cut can therefore not be written into the text; it must follow fro
 there, from the order of merges, or from glue. A mark that may begin a word ("(foo") may not when a
 mark or a space stands in front of it: runs of marks are merged first, and glue binds such a mark to
 its run. Numbers in groups of three are keys of two and three digits, which take the text from the
-left as the expression does.
-What is left over when none of this helps is rare:
+left as the expression does: "12345" in Llama 3 is the key "123" and the key "45".
+
+Where glue for all cases would be many megabytes, it is made for the most frequent of them, judged
+by the ranks of merges (`glue`, `wide`). What is left over is rare (docs/tokenizers.md has rates):
 - contractions that are not one token, as "'Ve" in Llama 3, when letters follow ("'Version'"); those
   that o200k takes as the end of a word, likewise;
-- groups of numbers of several scripts, beyond Latin-1; runs of one space beyond ASCII next to
-  others;
-- a mark that begins a word behind a mark of several tokens, such as an emoji, and behind three
-  marks and more of which some are beyond ASCII; a space in front of a character whose first bytes
-  the vocabulary also joins to a space;
+- groups of numbers of several scripts, beyond Latin-1; runs of three kinds of spaces and more;
+- a mark that begins a word behind a mark of two bytes and several tokens, behind one whose bytes
+  merge in another order than its neighbours', and behind three marks and more of which some are
+  beyond ASCII and rare; tabs in front of rare pairs of marks;
+- letters beyond ASCII that an expression cuts from ASCII ones (DeepSeek's "-Pr|äs"), and from those
+  of another case where a token ends inside of one (o200k's "Начало|След");
 - words that are taken whole although no merges make them (`ignore_merges`), without a space in
   front;
-- composed characters (NFC) of a base and marks in another than their canonical order;
+- three marks and more, or two of different scripts, that NFC would write in another order;
 - four and more apostrophes between a mark beyond ASCII and the letters of a contraction, or one
   behind a character that Unicode does not assign;
 - bytes that are not in the vocabulary, which the original drops but still cuts at; the rest of a

@@ -65,6 +65,10 @@ class Source:
         """The ids of some texts."""
         return [e.ids for e in self.original.encode_batch(texts, add_special_tokens=False)]
 
+    def knows(self, ids: list[int]) -> bool:
+        """Whether none of the ids is an added token: SentencePiece finds those before any key."""
+        return all(token_id in self.vocabulary.tokens for token_id in ids)
+
     def spell(self, raw: bytes) -> str:
         """How bytes are written, but for private letters of whole tokens."""
         for comment in self.comments:

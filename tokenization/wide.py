@@ -142,6 +142,8 @@ def _keys_of_spaces(source: Source) -> dict[bytes, bytes]:
     results = source.encode([run + text for run, text in runs])
     alone = dict(zip(others, source.encode(others), strict=True))
     for (run, text), ids in zip(runs, results, strict=True):
+        if not source.knows(alone[text]):
+            continue
         raw = text.encode()
         apart = (run + "".join([source.texts[i] for i in alone[text]])).encode()
         if ids[-len(alone[text]) :] == alone[text]:
@@ -215,7 +217,8 @@ def _first_tokens(source: Source) -> dict[bytes, set[bytes]]:
     found: dict[bytes, set[bytes]] = defaultdict(set)
     for text, ids in zip(texts, source.encode(texts), strict=True):
         raw = text.encode()
-        first = source.vocabulary.tokens[ids[0]] if ids else b""  # bytes without a token are lost
+        # bytes without a token are lost, and a character may be an added token
+        first = source.vocabulary.tokens.get(ids[0], b"") if ids else b""
         for end in range(2, len(raw)):
             found[raw[:end]].add(first)
     return found
@@ -242,7 +245,7 @@ def joined_marks(source: Source, words: Iterable[str]) -> Iterator[Piece]:
     if not source.rules.marks_begin_words:
         return
     plain = [mark for mark in words if mark < "\x80"]
-    ranks = source.vocabulary.ranks
+    ranks, tokens = source.vocabulary.ranks, source.vocabulary.tokens
     marks = [raw for raw in _marks(source) if {raw[:2], raw[:3], raw[1:]} & source.promoted]
     marks.sort(key=lambda raw: min(ranks.get(raw[:2], MAX_ID), ranks.get(raw[1:], MAX_ID)))
     crossed = {raw[-2:] for raw in ranks if _crosses(raw)}
@@ -252,17 +255,17 @@ def joined_marks(source: Source, words: Iterable[str]) -> Iterator[Piece]:
     patterns: dict[bytes, set[tuple[int, ...]]] = defaultdict(set)
     for raw, ids in zip(marks, results, strict=True):
         if len(ids) > 2 or len(raw) == 4:
-            patterns[raw[:-1]].add(tuple(len(source.vocabulary.tokens[i]) for i in ids))
+            patterns[raw[:-1]].add(tuple(len(tokens.get(i, b"")) for i in ids))
     spent = 0
     for raw, ids, spaced_ids, twice in zip(marks, results, behind_space, doubled, strict=True):
         text = raw.decode()
         if twice != 2 * ids:
             continue  # its last bytes belong to a token with the next mark
-        parts = [source.vocabulary.tokens[token_id] for token_id in ids]
+        parts = [tokens.get(token_id, b"") for token_id in ids]
         if not source.promoted.intersection(parts) or len(patterns[raw[:-1]]) > 1:
             continue
         head = source.wide.head(b" " + raw)
-        is_taken = head is None and source.vocabulary.tokens[spaced_ids[0]] != b" "
+        is_taken = head is None and tokens.get(spaced_ids[0]) != b" "
         if (is_taken or raw[:2] in crossed) and unicodedata.combining(text) != NUKTA:
             continue  # its first bytes belong to the token of a space or mark in front of it
         near = [m for m in words if m >= "\x80" and abs(ord(m) - ord(text)) < NEAR]

@@ -195,3 +195,17 @@ def test_numbers_are_what_the_library_calls_a_number() -> None:
 def test_a_sample_of_the_standard_library(rebuilt: Any) -> None:
     files = sorted(STANDARD_LIBRARY.glob("[a-h]*.py"))
     assert rebuilt.differing([path.read_text(encoding="utf-8") for path in files]) == []
+
+
+def test_added_tokens_of_one_character(gpt2_like: Any, rebuild_document: Any) -> None:
+    vocabulary = gpt2_like.original.get_vocab(with_added_tokens=True)
+    contents = [c for c in ("😀", "\u3000", "①", "  ", "\u2003", "/*") if c not in vocabulary]
+    flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized", "special"), False)
+    first = 1 + max(vocabulary.values())
+    added = [{"id": first + i, "content": c, **flags} for i, c in enumerate(contents)]
+    document = gpt2_like.document
+    document = document | {"added_tokens": document["added_tokens"] + added}
+    rebuilt = rebuild_document(document)
+    texts = ["x 😀 y", "a\u3000 b", "① 5 é — 's /* \u2003   x", "12345  \tfoo"]
+    assert rebuilt.differing(texts) == []
+    assert [rebuilt.processor.decode(rebuilt.got(text)) for text in texts] == texts
