@@ -18,7 +18,8 @@ FREQUENT = " \t"
 # Runs that mix another space with others are rare, and the glue for all tokens behind one is 2 MB.
 FOLLOWERS_OF_RARE_SPACES = 20_000
 HELD_BEHIND_TAB = 60_000  # of the symbols that HOLD makes, the most frequent first
-RARE_MARKS_HELD = 40_000  # pairs, and as many triples
+FREQUENT_MARKS = 100  # with which three marks in a row may begin
+RARE_MARKS_HELD = 35_000  # pairs, and as many triples
 
 
 def all_glue(source: Source) -> Iterator[Piece]:
@@ -58,7 +59,10 @@ def _held_marks(source: Source) -> Iterator[Piece]:
             yield Piece(source.spell((run + mark).encode()), Role.GLUE, Stage.HOLD, len(run) > 1)
             if run != " " and len(run) == 1:
                 singles.setdefault(run, []).append(mark)
-    triples = [(a, b, c) for a, marks in singles.items() for b in marks for c in singles.get(b, ())]
+    rank_of = source.vocabulary.ranks
+    by_rank = sorted(singles, key=lambda mark: (mark >= "\x80", rank_of.get(mark.encode(), 0)))
+    frequent = by_rank[:FREQUENT_MARKS]
+    triples = [(a, b, c) for a in frequent for b in singles[a] for c in singles.get(b, ())]
     triples = _affordable(triples, words, source)
     triples += [(" ", a, b) for a, marks in singles.items() if (" ", a) in parted for b in marks]
     for parts in _given_as_parts(triples, source):

@@ -23,7 +23,7 @@ from .spelling import REPLACEMENT, spell
 from .tokenizer_json import MAX_ID
 
 NUKTA = 7  # the combining class of marks that follow a letter, never another mark
-JOINED = 60_000  # pieces of glue for marks of several tokens, the most frequent blocks first
+JOINED = 45_000  # pieces of glue for marks of several tokens, the most frequent blocks first
 NEAR = 0x80  # between characters of one script
 FEW_WORDS = 10  # tokens
 SPACES_KEYED = 16  # spaces in front of one beyond ASCII that one key takes
@@ -32,7 +32,8 @@ SPACES_KEYED = 16  # spaces in front of one beyond ASCII that one key takes
 def spaced(source: Source) -> Spaced:
     """Finds the characters for which the normalizer decides whether a space is joined."""
     tokens = source.vocabulary.tokens
-    characters = [text for text in _wide(source) if text not in source.kept - source.spaced]
+    whole = source.kept - source.spaced
+    characters = [text for text in _wide(source) if text not in whole]
     asked = source.encode([" " + text for text in characters])
     first = {
         text.encode(): tokens.get(ids[0], b" ") if ids else b" "
@@ -47,7 +48,7 @@ def spaced(source: Source) -> Spaced:
         is_free = len(head) > 1 and _lead(raw) in leads and raw not in heads
         if is_free and _merged_without(contested, b" " + raw, source) != head:
             heads[raw] = head
-    return Spaced(_shortened(heads, first, source.kept - source.spaced))
+    return Spaced(_shortened(heads, first, whole))
 
 
 def _wide(source: Source) -> list[str]:
