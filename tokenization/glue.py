@@ -19,7 +19,7 @@ FREQUENT = " \t"
 FOLLOWERS_OF_RARE_SPACES = 20_000
 HELD_BEHIND_TAB = 60_000  # of the symbols that HOLD makes, the most frequent first
 FREQUENT_MARKS = 100  # with which three marks in a row may begin
-RARE_MARKS_HELD = 35_000  # pairs, and as many triples
+RARE_MARKS_HELD = 22_000  # pairs, and as many triples
 
 
 def all_glue(source: Source) -> Iterator[Piece]:

@@ -284,9 +284,8 @@ def _contractions_kept_apart(source: Source, letters: Mapping[bytes, bytes]) -> 
         behind_space = b" " + mark.encode()
         for count in range(1, QUOTES_AFTER_RARE_MARK + 1):
             keep(mark + "'" * count)
-            is_taken = mark in source.spaced or source.wide.head(behind_space) is not None
-            if is_taken and count == 1:
-                raw = behind_space + b"'"  # else the key of the space would take the mark alone
+            if mark in source.spaced or source.wide.head(behind_space) is not None:
+                raw = behind_space + b"'" * count  # the key of the space would take the mark alone
                 keys[raw] = (source.spell if source.wide.head(raw) else spell)(raw).encode()
     return keys
 
