@@ -16,6 +16,7 @@ from typing import Any
 
 from ..models._checkpoint import Checkpoint, open_checkpoint
 from ..tokenization import TokenizerError
+from ..tokenization.sentencepiece_model import FULL
 from . import metadata
 from .output import refuse_existing, whole_file
 from .progress import Progress, progress
@@ -117,17 +118,19 @@ def build(
     options: Options | None = None,
     settings: BundleSettings | None = None,
     *,
+    tokenizer_form: str = FULL,
     force: bool = False,
     compare: bool = False,
 ) -> Report:
     """Writes the .task bundle of a checkpoint: model, tokenizer, tokens and prompt prefixes.
 
-    settings: what is not to be taken from the checkpoint. compare, errors: as for `convert`.
+    settings: what is not to be taken from the checkpoint. tokenizer_form: `full`, or `plain` for
+    runtimes that read pieces one by one. compare, errors: as for `convert`.
     """
     started, options = time.monotonic(), options or Options()
     refuse_existing(output, force=force)
     with open_checkpoint(source) as checkpoint:
-        tokenizer = _tokenizer(checkpoint)
+        tokenizer = _tokenizer(checkpoint, tokenizer_form)
         parameters, notes = parameters_for(checkpoint, tokenizer, settings or BundleSettings())
         encoded = metadata.encode(parameters)
         from .conversion import Conversion
@@ -140,14 +143,14 @@ def build(
             entries = {MODEL: model, TOKENIZER: tokenizer, METADATA: encoded}
             write_task(output, entries, force=force)
 
-        bundle = {**asdict(parameters), "notes": notes}
+        bundle = {**asdict(parameters), "tokenizer_form": tokenizer_form, "notes": notes}
         report = conversion.run(write, size + len(tokenizer) + len(encoded), bundle)
         return conversion.compared(report, read_task(output).read(MODEL)) if compare else report
 
 
-def _tokenizer(checkpoint: Checkpoint) -> bytes:
+def _tokenizer(checkpoint: Checkpoint, form: str) -> bytes:
     with progress("tokenizer", "%") as report:
-        return sentencepiece_model(checkpoint, lambda share: report(round(100 * share), 100))
+        return sentencepiece_model(checkpoint, lambda share: report(round(100 * share), 100), form)
 
 
 def _encoder(checkpoint: Checkpoint, options: Options, compare: bool) -> Encode | None:

@@ -68,6 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_output(build, "OUT.task")
     _add_conversion(build)
     _add_settings(build)
+    _add_form(build, "--tokenizer-form")
     build.set_defaults(verb=_build)
 
     convert = verbs.add_parser("convert", help="checkpoint to .tflite model")
@@ -79,6 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     tokenizer = verbs.add_parser("tokenizer", help="any tokenizer to SentencePiece model")
     tokenizer.add_argument("source", metavar="SOURCE", help=_TOKENIZER)
     _add_given(tokenizer)
+    _add_form(tokenizer, "--form")
     _add_output(tokenizer, "tokenizer.model")
     tokenizer.set_defaults(verb=_tokenizer)
 
@@ -136,6 +138,16 @@ def _add_given(parser: argparse.ArgumentParser) -> None:
         dest="specials",
         default=[],
         help="a special token and its id; may be repeated",
+    )
+
+
+def _add_form(parser: argparse.ArgumentParser, option: str) -> None:
+    parser.add_argument(
+        option,
+        choices=("full", "plain"),
+        default="full",
+        help="full: the most exact, for runtimes that call SentencePiece's Encode and Decode; "
+        "plain: for those that read pieces one by one, each the text of its token (%(default)s)",
     )
 
 
@@ -246,6 +258,7 @@ def _build(arguments: argparse.Namespace) -> int:
         arguments.output,
         _options(arguments),
         _settings(arguments),
+        tokenizer_form=arguments.tokenizer_form,
         force=arguments.force,
         compare=arguments.report is not None,
     )
@@ -298,7 +311,7 @@ def _tokenizer(arguments: argparse.Namespace) -> int:
     given = Given(arguments.pattern, dict(arguments.specials))
     found, specials = read_source(arguments.source, given)
     with progress("tokenizer", "%") as report:
-        model = found.build(lambda share: report(round(100 * share), 100), specials)
+        model = found.build(lambda share: report(round(100 * share), 100), specials, arguments.form)
     with whole_file(arguments.output, force=arguments.force) as out:
         out.write(model)
     print(f"{arguments.output}: {len(model) / 1e6:.1f} MB")

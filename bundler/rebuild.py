@@ -10,6 +10,7 @@ from ..models._checkpoint import Checkpoint, open_checkpoint
 from ..models._files import load_json
 from ..tokenization import TokenizerError, published
 from ..tokenization.published import Given, Published
+from ..tokenization.sentencepiece_model import FULL
 from ..tokenization.tokenizer_json import SpecialIds, original
 from .files import open_file
 
@@ -54,14 +55,14 @@ def document(checkpoint: Checkpoint) -> dict[str, Any]:
 
 
 def sentencepiece_model(
-    checkpoint: Checkpoint, progress: Callable[[float], None] | None = None
+    checkpoint: Checkpoint, progress: Callable[[float], None] | None = None, form: str = FULL
 ) -> bytes:
     """The ModelProto to bundle: the checkpoint's own where it will do, else rebuilt.
 
-    progress: called with the share that is done, 0 to 1. Raises TokenizerError.
+    progress: called with the share that is done, 0 to 1; form: of FORMS. Raises TokenizerError.
     """
     found, specials = _published(checkpoint)
-    return found.build(progress, specials)
+    return found.build(progress, specials, form)
 
 
 def encoder(checkpoint: Checkpoint) -> Encode:

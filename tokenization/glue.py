@@ -33,7 +33,7 @@ def all_glue(source: Source) -> Iterator[Piece]:
     yield from _rejoined(source)
     yield from _cut_spaces(source)
     held.sort(key=lambda piece: piece.rank)
-    yield from _cut_tabs(held[:HELD_BEHIND_TAB] + lines)
+    yield from _cut_held(held[:HELD_BEHIND_TAB] + lines, source)
 
 
 def _held_marks(source: Source) -> Iterator[Piece]:
@@ -44,8 +44,8 @@ def _held_marks(source: Source) -> Iterator[Piece]:
     what the original itself gives as these two tokens is glued: else a symbol that makes the same
     text of other tokens would take the run away from the mark behind it.
     """
-    rules, ids = source.rules, source.ids
-    if not rules.marks_begin_words:
+    ids = source.ids
+    if not source.marks_come_first:
         return
     words = _words_by_mark(source)
     runs = [" ", *(text for text in map(decoded, ids) if text and _is_mark_run(text, source))]
@@ -205,11 +205,21 @@ def _number_beginnings(rules: PreTokenizer) -> set[bytes]:
     return {beginning for beginning, surplus in numbers.items() if surplus > 0}
 
 
-def _cut_tabs(held: list[Piece]) -> Iterator[Piece]:
-    """Likewise for a tab and the symbols that other glue made; a space would be in the symbol."""
+def _cut_held(held: list[Piece], source: Source) -> Iterator[Piece]:
+    """Likewise for a tab or space and the symbols that other glue made.
+
+    A space is in the symbol already, but for marks in ASCII that are no token with one: "}" where a
+    vocabulary is small.
+    """
+    texts = {piece.text for piece in held}
     for piece in held:
-        if piece.text[0] != " ":
-            yield Piece("\t" + piece.text, Role.GLUE, Stage.CUT)
+        first = piece.text[0]
+        if first == " ":
+            continue
+        yield Piece("\t" + piece.text, Role.GLUE, Stage.CUT)
+        behind_space = " " + first
+        if first < "\x80" and behind_space not in texts and behind_space.encode() not in source.ids:
+            yield Piece(" " + piece.text, Role.GLUE, Stage.CUT)
 
 
 def _cut_spaces(source: Source) -> Iterator[Piece]:
