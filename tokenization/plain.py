@@ -17,13 +17,14 @@ form, but the ids are the original's a little less often (docs/tokenizers.md has
 from collections.abc import Iterator
 from dataclasses import replace
 
+from . import glue
 from .plan import Piece, Plan, Role, Stage
 from .source import Source, decoded
 from .spelling import LETTERS_OF_BYTES, NULL_LETTER, STAND_INS, spell
 
 SPACE_SIGN = "\u2581"
 BYTE_LETTERS = 0x10F000  # plane 16: where the letters of bytes go, which here are characters' own
-BEHIND_MARKS, BEFORE_WORDS = 9, -1  # ranks in the stages HOLD and WORD
+BEFORE_WORDS = -1  # a rank in WORD
 _MOVED = {ord(NULL_LETTER), *LETTERS_OF_BYTES}
 _LETTERS = {point: chr(BYTE_LETTERS + point) for point in _MOVED}
 NULL_SHOWN = _LETTERS[ord(NULL_LETTER)]
@@ -96,7 +97,7 @@ def order(text: str, rank: int, source: Source) -> tuple[Stage, int] | None:
     if text in source.composed:
         return Stage.FIRST, rank
     if text in source.rules.contractions:
-        return (Stage.HOLD, BEHIND_MARKS) if len(text) == 2 else (Stage.WORD, BEFORE_WORDS)
+        return (Stage.HOLD, glue.BEHIND_MARKS) if len(text) == 2 else (Stage.WORD, BEFORE_WORDS)
     return None
 
 

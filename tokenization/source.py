@@ -71,7 +71,15 @@ class Source:
     @property
     def marks_come_first(self) -> bool:
         """Whether runs of marks are merged before words: one may begin a word, or a contraction."""
-        return self.rules.marks_begin_words or (self.readable and bool(self.rules.contractions))
+        merged = self.rules.contractions if self.readable else self.contractions_of_parts
+        return self.rules.marks_begin_words or bool(merged)
+
+    @cached_property
+    def contractions_of_parts(self) -> tuple[str, ...]:
+        """The contractions of one letter that are no token, but the apostrophe and the letter."""
+        short = [text for text in self.rules.contractions if len(text) == 2]
+        results = self.encode(short)
+        return tuple(t for t, ids in zip(short, results, strict=True) if len(ids) == 2)
 
     def encode(self, texts: list[str]) -> list[list[int]]:
         """The ids of some texts."""

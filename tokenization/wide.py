@@ -186,16 +186,22 @@ def promoted(source: Source) -> set[bytes]:
     ranks = source.vocabulary.ranks
     endings: dict[bytes, list[bytes]] = defaultdict(list)
     beginnings: dict[bytes, int] = {}
+    longer: dict[bytes, int] = {}  # the first merge with what follows
     for raw, rank in ranks.items():
+        for length in range(2, min(len(raw), 4)):
+            longer[raw[:length]] = min(rank, longer.get(raw[:length], rank))
         for length in range(1, min(len(raw), 3)):
             beginnings[raw[:length]] = min(rank, beginnings.get(raw[:length], rank))
             if raw not in source.wide.tokens:
                 endings[raw[-length:]].append(raw)
 
     def is_first(raw: bytes) -> bool:
-        # a rival that is merged with the rest as well comes to the same
+        # a rival that is merged with the rest before that is with more comes to the same
         rivals = ((r, raw[cut:]) for cut in range(1, len(raw)) for r in endings[raw[:cut]])
-        return all(ranks[r] >= ranks[raw] or r + rest in ranks for r, rest in rivals)
+        most = longer.get(raw, MAX_ID)
+        return all(
+            ranks[r] >= ranks[raw] or ranks.get(r + rest, MAX_ID + 1) <= most for r, rest in rivals
+        )
 
     blocks = _first_tokens(source)
     found: set[bytes] = set()
