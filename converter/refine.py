@@ -2,8 +2,8 @@
 
 Beyond what `smooth` does for nothing:
 1. The other int8 linear layers get their channels divided too, by a product in front of them.
-2. Where outliers are left, since they are in other channels in each position (behind an activation
-   function, for one), the input goes in as two rows: what is within a limit, and the rest, which
+2. Where some channels still reach far beyond the others (behind an activation function, where few
+   positions have them), the input goes in as two rows: what is within a limit, and the rest, which
    is 0 nearly everywhere. Each row has a scale of its own, and 0 is exact: a few large values no
    longer cost all others their precision. The layer is linear, so that the sum of its two rows is
    the same; its weight is there once, and is read once.

@@ -54,6 +54,7 @@ class Encoder(Block):
 
 def _step(kind: Kind, present: Tensor) -> Step:
     """What the layers of one kind need. present: [1, time], float32."""
+    assert kind.bias is None, "a decoder's bias knows one direction only"
     time = present.shape[1]
     positions = torch.arange(time, device="cpu")
     rotation = None if kind.rope is None else kind.rope(time)(positions)
