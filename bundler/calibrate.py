@@ -46,14 +46,16 @@ def ranges_of(
 
 
 def encoder_ranges_of(
-    checkpoint: Checkpoint, encode: Encode, progress: Callable[[int, int], None]
+    checkpoint: Checkpoint, encode: Encode, length: int, progress: Callable[[int, int], None]
 ) -> dict[str, Ranges]:
     """As `ranges_of`, for an encoder: what it takes of each paragraph as a text by itself.
 
-    encode: gives the special tokens too, which have outliers of their own.
+    encode: gives the special tokens too, which have outliers of their own; length: the most tokens
+    that the encoder takes.
     """
+    length = min(length, _TOKENS)
     paragraphs = calibration_text().strip().split("\n\n")
-    texts = [encoder_tokens(checkpoint, encode, text, _TOKENS) for text in paragraphs]
+    texts = [encoder_tokens(checkpoint, encode, text, length) for text in paragraphs]
     ranges: dict[str, Ranges] = {}
     done = 0
     matrices = sum(len(info.shape) == 2 for info in checkpoint.tensors.values())

@@ -27,8 +27,9 @@ from .rebuild import Encode
 # stored, and the file buffers.
 _STREAMING_BYTES = 16 << 20
 
-DECODER_OPTIONS = ("prefill_lengths", "context_length", "mask", "prefill_logits")
-ENCODER_OPTIONS = ("encode_length",)
+_NO_TOKENIZER = "random ids, as there is no tokenizer"
+_DECODER_OPTIONS = ("prefill_lengths", "context_length", "mask", "prefill_logits")
+_ENCODER_OPTIONS = ("encode_length",)
 
 
 class Conversion:
@@ -88,16 +89,7 @@ class Conversion:
     def compared(self, report: Report, model: Path | bytes) -> Report:
         """The report with the distance of what the model says from what the checkpoint does."""
         if is_encoder(self.checkpoint):
-            text = "bundler/sample.txt"
-            if self.encode is None:
-                raise BundleError(f"{self.checkpoint.path}: no tokenizer.json; a report needs it")
-            with progress("comparing embeddings", "texts") as report_progress:
-                quality = measure_encoder(self.checkpoint, model, self.encode, report_progress)
-            print(
-                f"{self.output}: over {quality.texts} texts, cosine {quality.mean_cosine:.5f} to "
-                f"the checkpoint in float32, {quality.least_cosine:.5f} at least"
-            )
-            return replace(report, quality_text=text, quality=quality)
+            return self._compared_encoder(report, model)
         if self.encode is not None:
             text, tokens = (
                 "bundler/sample.txt",
@@ -105,7 +97,7 @@ class Conversion:
             )
         else:
             vocabulary = int(self.checkpoint.config["vocab_size"])
-            text = "random ids, as there is no tokenizer"
+            text = _NO_TOKENIZER
             tokens = np.random.default_rng(0).integers(vocabulary, size=420).tolist()
         with progress("comparing logits", "tokens") as report_progress:
             quality = measure(self.checkpoint, model, tokens, report_progress)
@@ -115,6 +107,23 @@ class Conversion:
         )
         return replace(report, quality_text=text, quality=quality)
 
+    def _compared_encoder(self, report: Report, model: Path | bytes) -> Report:
+        text, encode = "bundler/sample.txt", self.encode
+        if encode is None:
+            text, encode = _NO_TOKENIZER, self._random_ids
+        with progress("comparing embeddings", "texts") as report_progress:
+            quality = measure_encoder(self.checkpoint, model, encode, report_progress)
+        print(
+            f"{self.output}: over {quality.texts} texts, cosine {quality.mean_cosine:.5f} to the "
+            f"checkpoint in float32, {quality.least_cosine:.5f} at least"
+        )
+        return replace(report, quality_text=text, quality=quality)
+
+    def _random_ids(self, text: str) -> list[int]:
+        """As many ids as a text has words."""
+        vocabulary, words = int(self.checkpoint.config["vocab_size"]), len(text.split())
+        return np.random.default_rng(words).integers(vocabulary, size=words).tolist()
+
 
 def _plan(checkpoint: Checkpoint, options: Options, encode: Encode | None) -> Plan:
     model: Any = model_without_weights(checkpoint)
@@ -123,7 +132,8 @@ def _plan(checkpoint: Checkpoint, options: Options, encode: Encode | None) -> Pl
     if options.quantize == "int8" and options.smoothing and encode is not None:
         with progress("looking at activations", "layers") as report_progress:
             if is_encoder(checkpoint):
-                ranges = encoder_ranges_of(checkpoint, encode, report_progress)
+                length = signatures[0].inputs["tokens"].shape[1]
+                ranges = encoder_ranges_of(checkpoint, encode, length, report_progress)
             else:
                 tokens = _encoded(calibration_text(), encode, checkpoint)
                 ranges = ranges_of(checkpoint, tokens, report_progress)
@@ -135,11 +145,11 @@ def _signatures(checkpoint: Checkpoint, model: Any, options: Options) -> list[Si
     longest = checkpoint.config.get("max_position_embeddings")
     most = longest if isinstance(longest, int) else None
     if is_encoder(checkpoint):
-        _refuse_given(checkpoint, options, DECODER_OPTIONS, "an encoder")
+        _refuse_given(checkpoint, options, _DECODER_OPTIONS, "an encoder")
         length = options.encode_length or min(ENCODE_LENGTH, most or ENCODE_LENGTH)
         _check_length("an encode length", length, most)
         return [encoder_signature(model, length)]
-    _refuse_given(checkpoint, options, ENCODER_OPTIONS, "a decoder")
+    _refuse_given(checkpoint, options, _ENCODER_OPTIONS, "a decoder")
     _check_length("a context length", options.context_length, most)
     if options.mask not in ("graph", "input"):
         raise BundleError(f"mask {options.mask!r}: needed `graph` or `input`")
