@@ -14,19 +14,30 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..models import ENCODERS, model_type_of
 from ..models._checkpoint import Checkpoint, open_checkpoint
 from ..tokenization import TokenizerError
 from ..tokenization.sentencepiece_model import FULL
-from . import metadata
+from . import BundleError, metadata
+from .embedding_quality import EmbeddingQuality
 from .output import refuse_existing, whole_file
 from .progress import Progress, progress
 from .quality import Quality
-from .rebuild import Encode, encoder, encoder_of, has_tokenizer, sentencepiece_model
+from .rebuild import (
+    Encode,
+    encoder,
+    encoder_of,
+    has_tokenizer,
+    sentencepiece_model,
+    text_encoder,
+)
 from .settings import BundleSettings, parameters_for
 from .task import METADATA, MODEL, TOKENIZER, Written, read_task, write_task
 
 # What LiteRT's own models have; a phone picks the length that fits what is left of a prompt.
 PREFILL_LENGTHS = (8, 64, 128, 256, 512, 1024)
+# A paragraph; what most models for sentences were trained on.
+ENCODE_LENGTH = 256
 
 
 @dataclass(frozen=True)
@@ -38,7 +49,8 @@ class Options:
     context_length: tokens that the cache holds. mask: `graph`, computed from the positions, or
     `input`, given by the runtime. prefill_logits: prefill gives the logits of all its tokens too.
     smoothing: for int8, look at the model's activations on a short text first, and move their
-    outliers into the weights.
+    outliers into the weights. encode_length: tokens that an encoder takes, which has none of the
+    lengths, mask and logits above; None: ENCODE_LENGTH, or all positions that it has if fewer.
     """
 
     quantize: str = "int8"
@@ -47,6 +59,7 @@ class Options:
     mask: str = "graph"
     prefill_logits: bool = False
     smoothing: bool = True
+    encode_length: int | None = None
 
     def lengths(self) -> tuple[int, ...]:
         """The prefill lengths, chosen where they are left open."""
@@ -76,7 +89,7 @@ class Report:
     cpu_seconds: float
     bundle: Mapping[str, Any] = field(default_factory=dict)
     quality_text: str | None = None
-    quality: Quality | None = None
+    quality: Quality | EmbeddingQuality | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The report as plain values, for JSON."""
@@ -130,6 +143,11 @@ def build(
     started, options = time.monotonic(), options or Options()
     refuse_existing(output, force=force)
     with open_checkpoint(source) as checkpoint:
+        if is_encoder(checkpoint):
+            raise BundleError(
+                f"{checkpoint.path}: {model_type_of(checkpoint.config)} is an encoder, and a "
+                ".task bundle holds an LLM; use taskpress convert"
+            )
         tokenizer = _tokenizer(checkpoint, tokenizer_form)
         parameters, notes = parameters_for(checkpoint, tokenizer, settings or BundleSettings())
         encoded = metadata.encode(parameters)
@@ -148,6 +166,11 @@ def build(
         return conversion.compared(report, read_task(output).read(MODEL)) if compare else report
 
 
+def is_encoder(checkpoint: Checkpoint) -> bool:
+    """Whether it is an encoder's. Imports no torch: GGUF files, which would, are decoders'."""
+    return checkpoint.folder is not None and model_type_of(checkpoint.config) in ENCODERS
+
+
 def _tokenizer(checkpoint: Checkpoint, form: str) -> bytes:
     with progress("tokenizer", "%") as report:
         return sentencepiece_model(checkpoint, lambda share: report(round(100 * share), 100), form)
@@ -162,6 +185,8 @@ def _encoder(checkpoint: Checkpoint, options: Options, compare: bool) -> Encode 
     if not needed or not has_tokenizer(checkpoint):
         return None
     try:
+        if checkpoint.folder is not None and is_encoder(checkpoint):
+            return text_encoder(checkpoint.folder)
         return encoder(checkpoint)
     except TokenizerError as error:
         print(f"note: converted without a tokenizer, and so without smoothing: {error}")

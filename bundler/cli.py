@@ -178,6 +178,13 @@ def _add_conversion(parser: argparse.ArgumentParser) -> None:
         help="tokens of prompt and answer together (%(default)s)",
     )
     group.add_argument(
+        "--encode-length",
+        type=count,
+        metavar="N",
+        help="of an encoder, in the place of both: the tokens of a text (256, or as many as it has "
+        "positions)",
+    )
+    group.add_argument(
         "--mask",
         choices=("graph", "input"),
         default="graph",
@@ -230,6 +237,7 @@ def _options(arguments: argparse.Namespace) -> "Options":
         mask=arguments.mask,
         prefill_logits=arguments.prefill_logits,
         smoothing=arguments.smoothing,
+        encode_length=arguments.encode_length,
     )
 
 
