@@ -56,34 +56,42 @@ GROUPS = ("pairs", "corpus", "fuzz")
 def main(arguments: list[str] | None = None) -> int:
     """Measures row by row; what was measured is in the JSON file even when it is interrupted."""
     options = _parser().parse_args(arguments)
-    rows: list[Row] = json.loads(options.json.read_bytes()) if _exists(options.json) else []
-    corpora = [(category, Path(file)) for category, file in options.corpus]
+    rows: list[Row] = []
+    if options.json is not None and options.json.exists():
+        rows = json.loads(options.json.read_bytes())
     chosen = options.tokenizers or ([] if options.show else names())
     for vocabulary in vocabularies(chosen, options.training):
         for kind, model in _models(vocabulary, options.peer, options.kinds):
             print(f"{vocabulary.name}: {kind}", file=sys.stderr)
-            row = {"tokenizer": vocabulary.name, "model": kind}
-            row |= measured(vocabulary, model, options, _shortened(kind, corpora))
-            same = [r for r in rows if (r["tokenizer"], r["model"]) == (vocabulary.name, kind)]
-            rows = [r for r in rows if r not in same] + [row]
+            row: Row = {"tokenizer": vocabulary.name, "model": kind}
+            row |= measured(vocabulary, model, options, _shortened(kind, options.corpus))
+            rows = [*(old for old in rows if not _is_same(old, row)), row]
             if options.json is not None:
                 beside = options.json.with_suffix(".part")
-                beside.write_text(json.dumps(rows, ensure_ascii=False, indent=1))
+                beside.write_text(json.dumps(rows, ensure_ascii=False, indent=1), encoding="utf-8")
                 beside.replace(options.json)
-    order = {name: position for position, name in enumerate(names())}
-    print(tables(sorted(rows, key=lambda row: order[row["tokenizer"]])))
+    print(tables(sorted(rows, key=lambda row: names().index(row["tokenizer"]))))
     return 0
 
 
+def _is_same(one: Row, other: Row) -> bool:
+    return all(one[key] == other[key] for key in ("tokenizer", "model"))
+
+
 def _parser() -> argparse.ArgumentParser:
-    def category(text: str) -> list[str]:
+    def category(text: str) -> tuple[str, Path]:
         name, _, file = text.partition("=")
         if not name or not Path(file).is_file():
             raise argparse.ArgumentTypeError(f"{text}: CATEGORY=FILE is needed")
-        return [name, file]
+        return name, Path(file)
+
+    def name(text: str) -> str:
+        if text not in names():
+            raise argparse.ArgumentTypeError(f"{text}: one of {', '.join(names())} is needed")
+        return text
 
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("tokenizers", nargs="*", metavar="NAME", help=", ".join(names()))
+    parser.add_argument("tokenizers", nargs="*", type=name, help=", ".join(names()))
     parser.add_argument("--corpus", nargs="+", type=category, default=[], metavar="CATEGORY=FILE")
     parser.add_argument("--training", type=Path, help="text for those that must be trained")
     parser.add_argument("--pairs", type=int, default=100_000, help="(%(default)s)")
@@ -93,10 +101,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--json", type=Path, help="file of the rows; measured ones replace theirs")
     parser.add_argument("--show", action="store_true", help="print the file's rows, measure none")
     return parser
-
-
-def _exists(path: Path | None) -> bool:
-    return path is not None and path.exists()
 
 
 def _models(
