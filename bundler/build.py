@@ -132,13 +132,15 @@ def build(
     settings: BundleSettings | None = None,
     *,
     tokenizer_form: str = FULL,
+    ignore_flags: bool = False,
     force: bool = False,
     compare: bool = False,
 ) -> Report:
     """Writes the .task bundle of a checkpoint: model, tokenizer, tokens and prompt prefixes.
 
     settings: what is not to be taken from the checkpoint. tokenizer_form: `full`, or `plain` for
-    runtimes that read pieces one by one. compare, errors: as for `convert`.
+    runtimes that read pieces one by one. ignore_flags: of added tokens, as for
+    `Published.build`. compare, errors: as for `convert`.
     """
     started, options = time.monotonic(), options or Options()
     refuse_existing(output, force=force)
@@ -148,7 +150,7 @@ def build(
                 f"{checkpoint.path}: {model_type_of(checkpoint.config)} is an encoder, and a "
                 ".task bundle holds an LLM; use taskpress convert"
             )
-        tokenizer = _tokenizer(checkpoint, tokenizer_form)
+        tokenizer = _tokenizer(checkpoint, tokenizer_form, ignore_flags)
         parameters, notes = parameters_for(checkpoint, tokenizer, settings or BundleSettings())
         encoded = metadata.encode(parameters)
         from .conversion import Conversion
@@ -171,9 +173,13 @@ def is_encoder(checkpoint: Checkpoint) -> bool:
     return checkpoint.folder is not None and model_type_of(checkpoint.config) in ENCODERS
 
 
-def _tokenizer(checkpoint: Checkpoint, form: str) -> bytes:
+def _tokenizer(checkpoint: Checkpoint, form: str, ignore_flags: bool) -> bytes:
     with progress("tokenizer", "%") as report:
-        return sentencepiece_model(checkpoint, lambda share: report(round(100 * share), 100), form)
+
+        def tell(share: float) -> None:
+            report(round(100 * share), 100)
+
+        return sentencepiece_model(checkpoint, tell, form, ignore_flags=ignore_flags)
 
 
 def _encoder(checkpoint: Checkpoint, options: Options, compare: bool) -> Encode | None:

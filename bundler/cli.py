@@ -149,6 +149,12 @@ def _add_form(parser: argparse.ArgumentParser, option: str) -> None:
         help="full: the most exact, for runtimes that call SentencePiece's Encode and Decode; "
         "plain: for those that read pieces one by one, each the text of its token (%(default)s)",
     )
+    parser.add_argument(
+        "--ignore-flags",
+        action="store_true",
+        help="build although added tokens have lstrip, rstrip or single_word: the ids differ where "
+        "spaces are beside them, or letters",
+    )
 
 
 def _add_json(parser: argparse.ArgumentParser) -> None:
@@ -267,6 +273,7 @@ def _build(arguments: argparse.Namespace) -> int:
         _options(arguments),
         _settings(arguments),
         tokenizer_form=arguments.tokenizer_form,
+        ignore_flags=arguments.ignore_flags,
         force=arguments.force,
         compare=arguments.report is not None,
     )
@@ -319,7 +326,12 @@ def _tokenizer(arguments: argparse.Namespace) -> int:
     given = Given(arguments.pattern, dict(arguments.specials))
     found, specials = read_source(arguments.source, given)
     with progress("tokenizer", "%") as report:
-        model = found.build(lambda share: report(round(100 * share), 100), specials, arguments.form)
+        model = found.build(
+            lambda share: report(round(100 * share), 100),
+            specials,
+            arguments.form,
+            ignore_flags=arguments.ignore_flags,
+        )
     with whole_file(arguments.output, force=arguments.force) as out:
         out.write(model)
     print(f"{arguments.output}: {len(model) / 1e6:.1f} MB")

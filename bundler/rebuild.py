@@ -55,14 +55,19 @@ def document(checkpoint: Checkpoint) -> dict[str, Any]:
 
 
 def sentencepiece_model(
-    checkpoint: Checkpoint, progress: Callable[[float], None] | None = None, form: str = FULL
+    checkpoint: Checkpoint,
+    progress: Callable[[float], None] | None = None,
+    form: str = FULL,
+    *,
+    ignore_flags: bool = False,
 ) -> bytes:
     """The ModelProto to bundle: the checkpoint's own where it will do, else rebuilt.
 
-    progress: called with the share that is done, 0 to 1; form: of FORMS. Raises TokenizerError.
+    progress: called with the share that is done, 0 to 1; form, ignore_flags: as for
+    `Published.build`. Raises TokenizerError.
     """
     found, specials = _published(checkpoint)
-    return found.build(progress, specials, form)
+    return found.build(progress, specials, form, ignore_flags=ignore_flags)
 
 
 def encoder(checkpoint: Checkpoint) -> Encode:

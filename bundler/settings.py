@@ -1,6 +1,7 @@
 """A bundle's tokens and prompt prefixes: what the user says, and for the rest the checkpoint."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -70,7 +71,19 @@ def _of_checkpoint(
         special.chat_template, special.named, special.added, given.get("start_token")
     )
     stops = tuple(dict.fromkeys([*special.stops, *chat.stops]))
-    return chat.parameters(stops), chat.notes
+    return _stripped(chat.parameters(stops), special.stripping), chat.notes
+
+
+def _stripped(parameters: BundleParameters, tokens: Sequence[str]) -> BundleParameters:
+    """The texts without the white space that is part of the token in front of it (rstrip)."""
+    if not tokens:
+        return parameters
+    found = re.compile(rf"({'|'.join(map(re.escape, tokens))})\s+")
+    texts = {field.name: getattr(parameters, field.name) for field in fields(parameters)}
+    return replace(
+        parameters,
+        **{name: found.sub(r"\1", text) for name, text in texts.items() if name.endswith("fix")},
+    )
 
 
 def _special_tokens(checkpoint: Checkpoint) -> SpecialTokens:

@@ -33,12 +33,14 @@ class SpecialTokens:
 
     named: bos_token, eos_token ... -> text, as a chat template's variables.
     added: the texts of the tokens that are parsed as one, each.
+    stripping: those that take the white space behind them (rstrip).
     stops: the texts of the tokens that end an answer, by generation_config and the tokenizer.
     chat_template: Jinja source, or None.
     """
 
     named: Mapping[str, str]
     added: tuple[str, ...]
+    stripping: tuple[str, ...]
     stops: tuple[str, ...]
     chat_template: str | None
 
@@ -64,6 +66,7 @@ def read_folder(
     return SpecialTokens(
         named=named,
         added=_added(document),
+        stripping=_added(document, "rstrip"),
         stops=_once([*stops, *([named["eos_token"]] if "eos_token" in named else [])]),
         chat_template=_folder_template(folder, config.get("chat_template")),
     )
@@ -88,6 +91,7 @@ def read_gguf(
     return SpecialTokens(
         named={name: text for name, key in _GGUF_IDS.items() for text in texts(key)},
         added=_added(document),
+        stripping=_added(document, "rstrip"),
         stops=_once(text for key in _GGUF_ENDS for text in texts(key)),
         chat_template=template,
     )
@@ -147,8 +151,9 @@ def _integers(value: Any, where: str) -> list[int]:
     return ids
 
 
-def _added(document: Mapping[str, Any]) -> tuple[str, ...]:
-    return tuple(token["content"] for token in document.get("added_tokens") or [])
+def _added(document: Mapping[str, Any], flag: str | None = None) -> tuple[str, ...]:
+    tokens = document.get("added_tokens") or []
+    return tuple(token["content"] for token in tokens if flag is None or token.get(flag))
 
 
 def _texts_of(document: Mapping[str, Any], ids: Sequence[int], where: str) -> list[str]:

@@ -21,7 +21,7 @@ from typing import Any
 from sentencepiece import sentencepiece_model_pb2
 
 from . import TokenizerError
-from .tokenizer_json import SpecialIds, original, split_merge
+from .tokenizer_json import IGNORE, SpecialIds, original, split_merge
 
 proto: Any = sentencepiece_model_pb2  # generated at import, unknown to type checkers
 Type = proto.ModelProto.SentencePiece
@@ -111,7 +111,7 @@ def refuse_flags(token: dict[str, Any], where: str) -> None:
     if taken := [flag for flag in FLAGS_NOT_REBUILT if token.get(flag)]:
         raise TokenizerError(
             f"{where}: the added token {token['content']!r} has {taken[0]}; "
-            f"{FLAGS_NOT_REBUILT[taken[0]]}; only tokens without it can be rebuilt"
+            f"{FLAGS_NOT_REBUILT[taken[0]]}; only tokens without it can be rebuilt; {IGNORE}"
         )
 
 

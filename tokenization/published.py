@@ -74,20 +74,26 @@ class Published:
         progress: Callable[[float], None] | None = None,
         specials: SpecialIds | None = None,
         form: str = sentencepiece_model.FULL,
+        *,
+        ignore_flags: bool = False,
     ) -> bytes:
         """The ModelProto: the one that was there where it will do, else rebuilt.
 
         form: as for `sentencepiece_model.build`; one that was there is in plain form already.
+        ignore_flags: of added tokens, those that SentencePiece cannot keep.
         """
+        document = self.document
+        if document is not None and ignore_flags:
+            document = tokenizer_json.without_flags(document)
         if self.model is None:
-            assert self.document is not None
+            assert document is not None
             chosen = specials or self.specials
             return sentencepiece_model.build(
-                self.document, progress, specials=chosen, where=self.where, form=form
+                document, progress, specials=chosen, where=self.where, form=form
             )
-        if self.document is None:
+        if document is None:
             return self.model
-        return agreement.completed(self.model, self.document, self.where)
+        return agreement.completed(self.model, document, self.where)
 
 
 def read(path: Path, given: Given | None = None) -> Published:

@@ -13,6 +13,7 @@ from . import TokenizerError
 
 FILE_NAME = "tokenizer.json"
 FLAGS_NOT_REBUILT = ("lstrip", "rstrip", "single_word")
+IGNORE = "--ignore-flags builds one that keeps the spaces beside it"
 ADDED_TOKEN_FLAGS = ("special", "normalized", *FLAGS_NOT_REBUILT)
 MODEL_OPTIONS_NOT_REBUILT = (
     "byte_fallback",
@@ -22,6 +23,13 @@ MODEL_OPTIONS_NOT_REBUILT = (
     "fuse_unk",
 )
 MAX_ID = 2**21  # ids are positions in the model, so that one absurd id would fill the memory
+
+
+def without_flags(document: dict[str, Any]) -> dict[str, Any]:
+    """A document whose added tokens have none of the flags that cannot be rebuilt."""
+    unset = dict.fromkeys(FLAGS_NOT_REBUILT, False)
+    added = document.get("added_tokens") or []
+    return document | {"added_tokens": [token | unset for token in added]}
 
 
 def _byte_letters() -> dict[int, str]:
@@ -276,7 +284,7 @@ def vocabulary(document: dict[str, Any], where: str = FILE_NAME) -> Vocabulary:
             if token.get(flag):
                 raise TokenizerError(
                     f"{where}: the added token {_shown(token['content'])} has {flag}; "
-                    "only tokens without it can be rebuilt"
+                    f"only tokens without it can be rebuilt; {IGNORE}"
                 )
     added = {
         token["id"]: AddedToken(token["id"], token["content"], token.get("special", False))

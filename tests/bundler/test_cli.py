@@ -168,6 +168,32 @@ def test_a_tokenizer_that_is_read_piece_by_piece(
     assert read_task(bundle).read(TOKENIZER) == output.read_bytes()
 
 
+def test_added_tokens_that_take_the_spaces_behind_them(
+    taskpress: Taskpress, checkpoint: Path, tmp_path: Path
+) -> None:
+    """As Phi-3's do: its prefixes are written without those spaces, so that the ids are equal."""
+    path, output = checkpoint / "tokenizer.json", tmp_path / "stripping.task"
+    document = json.loads(path.read_bytes())
+    for token in document["added_tokens"]:
+        token["rstrip"] = True
+    path.write_text(json.dumps(document))
+    command = ("build", checkpoint, "-o", output, *SMALL, "--quantize", "none")
+    ran = taskpress(*command)
+    assert (ran.code, files(tmp_path)) == (1, ["checkpoint"])
+    assert "has rstrip; " in ran.err
+    assert "--ignore-flags" in ran.err
+    succeeded(taskpress(*command, "--ignore-flags"))
+
+    task = read_task(output)
+    bundled = SentencePieceProcessor(model_proto=task.read(TOKENIZER))
+    parameters = task.parameters
+    assert parameters.user_suffix == "<|im_end|>"
+    text = parameters.user_prefix + "Hello" + parameters.user_suffix + parameters.model_prefix
+    original = Tokenizer.from_file(str(path))
+    rendered = "<|im_start|>user\nHello<|im_end|>\n<|im_start|>assistant\n"
+    assert bundled.encode(text) == original.encode(rendered, add_special_tokens=False).ids
+
+
 def test_a_tokenizer_model_is_passed_through(
     taskpress: Taskpress, checkpoint: Path, tiny_tokenizer: bytes, tmp_path: Path
 ) -> None:

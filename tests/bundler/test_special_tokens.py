@@ -30,6 +30,7 @@ def test_a_folder(tmp_path: Path) -> None:
     assert read_folder(tmp_path, {"eos_token_id": [5, 4]}, DOCUMENT) == SpecialTokens(
         named={"bos_token": "<s>", "eos_token": "</s>"},
         added=("<s>", "<end>"),
+        stripping=(),
         stops=("<end>", "</s>"),
         chat_template="from the config",
     )
@@ -46,7 +47,7 @@ def test_a_folder_of_separate_files(tmp_path: Path) -> None:
 
 def test_a_folder_that_says_nothing(tmp_path: Path) -> None:
     assert read_folder(tmp_path, {"eos_token_id": 1}, UNIGRAM) == SpecialTokens(
-        named={}, added=(), stops=("</s>",), chat_template=None
+        named={}, added=(), stripping=(), stops=("</s>",), chat_template=None
     )
 
 
@@ -100,6 +101,7 @@ def test_gguf() -> None:
     assert read_gguf(metadata, "m.gguf", DOCUMENT) == SpecialTokens(
         named={"bos_token": "<s>", "eos_token": "</s>", "pad_token": "</s>"},
         added=("<s>", "<end>"),
+        stripping=(),
         stops=("</s>", "<end>"),
         chat_template="from GGUF",
     )

@@ -127,6 +127,11 @@ def test_a_contradiction_is_named(bpe: Path, tmp_path: Path, change: str, messag
     with pytest.raises(TokenizerError, match=message) as caught:
         published.read(folder).build()
     assert "\n" not in str(caught.value)
+    if change == "rstrip":
+        assert "--ignore-flags builds" in str(caught.value)
+        built = published.read(folder).build(ignore_flags=True)
+        unflagged, _ = folder_of_both(tmp_path / "g", bpe, rstrip=False)
+        assert built == published.read(unflagged).build()
 
 
 def table(path: Path) -> Path:
