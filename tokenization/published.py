@@ -120,7 +120,7 @@ def read_gguf(metadata: Mapping[str, Any], where: str) -> Published:
     specials = gguf_vocabulary.special_ids
     if metadata.get("tokenizer.ggml.model") == "llama":
         model = gguf_sentencepiece.model(metadata, where)
-        _check(model, where)
+        sentencepiece_model.check(model, where)
         return Published(None, model, where, specials(metadata, where))
     document = gguf_vocabulary.tokenizer_json(metadata, where)
     return Published(document, None, where, specials(metadata, where))
@@ -144,17 +144,8 @@ def _read_folder(folder: Path, given: Given | None) -> Published:
 def _sentencepiece(path: Path) -> Published:
     model = _bytes(path)
     sentencepiece_document.parse(model, str(path))
-    _check(model, str(path))
+    sentencepiece_model.check(model, str(path))
     return Published(None, model, str(path))
-
-
-def _check(model: bytes, where: str) -> None:
-    try:
-        sentencepiece_model.check(model, where)
-    except UnicodeDecodeError as error:  # SentencePiece quotes the bytes that it cannot use
-        raise TokenizerError(
-            f"{where}: refused by SentencePiece for bytes that are not UTF-8: {error}"
-        ) from error
 
 
 def _tekken(path: Path) -> Published:

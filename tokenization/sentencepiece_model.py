@@ -200,3 +200,7 @@ def check(model: bytes, where: str) -> int:
         return SentencePieceProcessor(model_proto=model).get_piece_size()
     except RuntimeError as error:
         raise TokenizerError(f"{where}: refused by SentencePiece: {error}") from error
+    except UnicodeDecodeError as error:  # SentencePiece quotes the bytes that it cannot use
+        raise TokenizerError(
+            f"{where}: refused by SentencePiece for bytes that are not UTF-8: {error}"
+        ) from error

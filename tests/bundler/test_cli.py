@@ -1,5 +1,6 @@
 """The command line: what each verb does, prints and leaves."""
 
+import base64
 import json
 import os
 import re
@@ -166,6 +167,25 @@ def test_a_tokenizer_that_is_read_piece_by_piece(
     options = ("--tokenizer-form", "plain", "--quantize", "none", "--context-length", "64")
     succeeded(taskpress("build", tiny, "-o", bundle, *options))
     assert read_task(bundle).read(TOKENIZER) == output.read_bytes()
+
+
+def test_a_table_of_ranks(taskpress: Taskpress, tmp_path: Path) -> None:
+    tokens = [bytes([byte]) for byte in range(256)] + [b"ab", b"12", b"123"]
+    lines = [f"{base64.b64encode(token).decode()} {rank}\n" for rank, token in enumerate(tokens)]
+    table, output = tmp_path / "ranks.tiktoken", tmp_path / "ranks.model"
+    table.write_text("".join(lines))
+    ran = taskpress("tokenizer", table, "-o", output)
+    assert (ran.code, files(tmp_path)) == (1, [table.name])
+    assert "--pattern must name it" in ran.err
+    given = ("--pattern", "llama3", "--special", "<|end|>=300")
+    succeeded(taskpress("tokenizer", table, "-o", output, *given))
+    processor = SentencePieceProcessor(model_file=str(output))
+    assert processor.encode("ab<|end|>12345") == [256, 300, 258, ord("4"), ord("5")]
+    succeeded(
+        taskpress(
+            "parity", table, output, *given, "--pairs", "200", "--fuzz", "20", "--threshold", "0.01"
+        )
+    )
 
 
 def test_added_tokens_that_take_the_spaces_behind_them(
