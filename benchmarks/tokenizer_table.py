@@ -4,9 +4,10 @@
     python benchmarks/tokenizer_table.py --corpus prose=out/corpora/prose.txt ... \\
         --training out/corpora/training.txt --peer PYTHON --json out/table.json
 
-The comparer is the library's (`taskpress parity`). Three kinds of models:
+The comparer is the library's (`taskpress parity`). Four kinds of models:
 
-ours: rebuilt from the tokenizer.json form; kept: the SentencePiece model that was published;
+ours: rebuilt from the tokenizer.json form; plain: likewise, in plain form; kept: the SentencePiece
+model that was published;
 peer: litert-torch's converter, called in another Python, on the same tokenizer.json. Models with a
 null character in a piece do not load; "peer, null" is the same with another character for it.
 
@@ -30,7 +31,7 @@ from pathlib import Path
 from typing import Any
 
 from sentencepiece import SentencePieceProcessor, sentencepiece_model_pb2
-from taskpress.tokenization import TokenizerError, corpus, fuzz, parity, parity_report
+from taskpress.tokenization import TokenizerError, corpus, fuzz, metaspace, parity, parity_report
 from taskpress.tokenization import sentencepiece_model as rebuilding
 from taskpress.tokenization.tally import Tally
 from vocabularies import Vocabulary, names, vocabularies
@@ -104,7 +105,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--pairs", type=int, default=100_000, help="(%(default)s)")
     parser.add_argument("--fuzz", type=int, default=2000, help="strings a class (%(default)s)")
     parser.add_argument("--peer", metavar="PYTHON", help="that has litert-torch and transformers")
-    parser.add_argument("--kinds", nargs="+", default=["ours", "kept", "peer"], help="of models")
+    parser.add_argument(
+        "--kinds", nargs="+", default=["ours", "plain", "kept", "peer"], help="of models"
+    )
     parser.add_argument("--json", type=Path, help="file of the rows; measured ones replace theirs")
     parser.add_argument("--show", action="store_true", help="print the file's rows, measure none")
     return parser
@@ -116,6 +119,8 @@ def _models(
     """The models to measure, by kind, each made when it is asked for."""
     if "ours" in kinds:
         yield "ours", rebuilding.build(vocabulary.document)
+    if "plain" in kinds and not metaspace.is_metaspace(vocabulary.document):
+        yield "plain", rebuilding.build(vocabulary.document, form="plain")
     if "kept" in kinds and vocabulary.model is not None:
         yield "kept", vocabulary.model
     if "peer" in kinds and peer is not None:

@@ -14,18 +14,30 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..models import ENCODERS, model_type_of
 from ..models._checkpoint import Checkpoint, open_checkpoint
 from ..tokenization import TokenizerError
-from . import metadata
+from ..tokenization.sentencepiece_model import FULL
+from . import BundleError, metadata
+from .embedding_quality import EmbeddingQuality
 from .output import refuse_existing, whole_file
 from .progress import Progress, progress
 from .quality import Quality
-from .rebuild import Encode, encoder, encoder_of, has_tokenizer, sentencepiece_model
+from .rebuild import (
+    Encode,
+    encoder,
+    encoder_of,
+    has_tokenizer,
+    sentencepiece_model,
+    text_encoder,
+)
 from .settings import BundleSettings, parameters_for
 from .task import METADATA, MODEL, TOKENIZER, Written, read_task, write_task
 
 # What LiteRT's own models have; a phone picks the length that fits what is left of a prompt.
 PREFILL_LENGTHS = (8, 64, 128, 256, 512, 1024)
+# A paragraph; what most models for sentences were trained on.
+ENCODE_LENGTH = 256
 
 
 @dataclass(frozen=True)
@@ -37,7 +49,8 @@ class Options:
     context_length: tokens that the cache holds. mask: `graph`, computed from the positions, or
     `input`, given by the runtime. prefill_logits: prefill gives the logits of all its tokens too.
     smoothing: for int8, look at the model's activations on a short text first, and move their
-    outliers into the weights.
+    outliers into the weights. encode_length: tokens that an encoder takes, which has none of the
+    lengths, mask and logits above; None: ENCODE_LENGTH, or all positions that it has if fewer.
     """
 
     quantize: str = "int8"
@@ -46,6 +59,7 @@ class Options:
     mask: str = "graph"
     prefill_logits: bool = False
     smoothing: bool = True
+    encode_length: int | None = None
 
     def lengths(self) -> tuple[int, ...]:
         """The prefill lengths, chosen where they are left open."""
@@ -75,7 +89,7 @@ class Report:
     cpu_seconds: float
     bundle: Mapping[str, Any] = field(default_factory=dict)
     quality_text: str | None = None
-    quality: Quality | None = None
+    quality: Quality | EmbeddingQuality | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The report as plain values, for JSON."""
@@ -117,17 +131,24 @@ def build(
     options: Options | None = None,
     settings: BundleSettings | None = None,
     *,
+    tokenizer_form: str = FULL,
     force: bool = False,
     compare: bool = False,
 ) -> Report:
     """Writes the .task bundle of a checkpoint: model, tokenizer, tokens and prompt prefixes.
 
-    settings: what is not to be taken from the checkpoint. compare, errors: as for `convert`.
+    settings: what is not to be taken from the checkpoint. tokenizer_form: `full`, or `plain` for
+    runtimes that read pieces one by one. compare, errors: as for `convert`.
     """
     started, options = time.monotonic(), options or Options()
     refuse_existing(output, force=force)
     with open_checkpoint(source) as checkpoint:
-        tokenizer = _tokenizer(checkpoint)
+        if is_encoder(checkpoint):
+            raise BundleError(
+                f"{checkpoint.path}: {model_type_of(checkpoint.config)} is an encoder, and a "
+                ".task bundle holds an LLM; use taskpress convert"
+            )
+        tokenizer = _tokenizer(checkpoint, tokenizer_form)
         parameters, notes = parameters_for(checkpoint, tokenizer, settings or BundleSettings())
         encoded = metadata.encode(parameters)
         from .conversion import Conversion
@@ -140,14 +161,19 @@ def build(
             entries = {MODEL: model, TOKENIZER: tokenizer, METADATA: encoded}
             write_task(output, entries, force=force)
 
-        bundle = {**asdict(parameters), "notes": notes}
+        bundle = {**asdict(parameters), "tokenizer_form": tokenizer_form, "notes": notes}
         report = conversion.run(write, size + len(tokenizer) + len(encoded), bundle)
         return conversion.compared(report, read_task(output).read(MODEL)) if compare else report
 
 
-def _tokenizer(checkpoint: Checkpoint) -> bytes:
+def is_encoder(checkpoint: Checkpoint) -> bool:
+    """Whether it is an encoder's. Imports no torch: GGUF files, which would, are decoders'."""
+    return checkpoint.folder is not None and model_type_of(checkpoint.config) in ENCODERS
+
+
+def _tokenizer(checkpoint: Checkpoint, form: str) -> bytes:
     with progress("tokenizer", "%") as report:
-        return sentencepiece_model(checkpoint, lambda share: report(round(100 * share), 100))
+        return sentencepiece_model(checkpoint, lambda share: report(round(100 * share), 100), form)
 
 
 def _encoder(checkpoint: Checkpoint, options: Options, compare: bool) -> Encode | None:
@@ -159,6 +185,8 @@ def _encoder(checkpoint: Checkpoint, options: Options, compare: bool) -> Encode 
     if not needed or not has_tokenizer(checkpoint):
         return None
     try:
+        if checkpoint.folder is not None and is_encoder(checkpoint):
+            return text_encoder(checkpoint.folder)
         return encoder(checkpoint)
     except TokenizerError as error:
         print(f"note: converted without a tokenizer, and so without smoothing: {error}")

@@ -4,12 +4,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ..converter.smooth import Ranges
+from ..models import CheckpointError
 from ..models._checkpoint import Checkpoint
-from ..models._model import streamed_logits
+from ..models._model import streamed_logits, streamed_outputs
+from .rebuild import Encode
 
 # Enough to see which channels have outliers: they are the same ones in every text.
 _TOKENS = 128
@@ -40,6 +43,49 @@ def ranges_of(
     with _one_thread():
         streamed_logits(checkpoint, tokens, observe)
     return ranges
+
+
+def encoder_ranges_of(
+    checkpoint: Checkpoint, encode: Encode, length: int, progress: Callable[[int, int], None]
+) -> dict[str, Ranges]:
+    """As `ranges_of`, for an encoder: what it takes of each paragraph as a text by itself.
+
+    encode: gives the special tokens too, which have outliers of their own; length: the most tokens
+    that the encoder takes.
+    """
+    length = min(length, _TOKENS)
+    paragraphs = calibration_text().strip().split("\n\n")
+    texts = [encoder_tokens(checkpoint, encode, text, length) for text in paragraphs]
+    ranges: dict[str, Ranges] = {}
+    done = 0
+    matrices = sum(len(info.shape) == 2 for info in checkpoint.tensors.values())
+
+    def observe(name: str, x: Tensor, weights: Tensor) -> None:
+        nonlocal done
+        done += 1
+        inputs = x.abs().flatten(0, -2).amax(0).numpy()
+        if name in ranges:
+            inputs = np.maximum(inputs, ranges[name].inputs)
+        ranges[name] = Ranges(inputs, weights.numpy())
+        progress(done // len(texts), matrices)
+
+    with _one_thread():
+        streamed_outputs(checkpoint, texts, observe)
+    return ranges
+
+
+def encoder_tokens(checkpoint: Checkpoint, encode: Encode, text: str, length: int) -> list[int]:
+    """The ids of a text, of which the last ones before the end are left out if it is too long.
+
+    Raises CheckpointError where the model has no embedding for one.
+    """
+    tokens, vocabulary = encode(text), int(checkpoint.config["vocab_size"])
+    if not tokens or max(tokens) >= vocabulary:
+        raise CheckpointError(
+            f"{checkpoint.path}: vocab_size={vocabulary}, and the tokenizer gives the ids "
+            f"{tokens!r:.80}; it is another model's"
+        )
+    return tokens if len(tokens) <= length else [*tokens[: length - 1], tokens[-1]]
 
 
 def _begin(checkpoint: Checkpoint) -> list[int]:

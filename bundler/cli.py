@@ -68,6 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_output(build, "OUT.task")
     _add_conversion(build)
     _add_settings(build)
+    _add_form(build, "--tokenizer-form")
     build.set_defaults(verb=_build)
 
     convert = verbs.add_parser("convert", help="checkpoint to .tflite model")
@@ -79,6 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     tokenizer = verbs.add_parser("tokenizer", help="any tokenizer to SentencePiece model")
     tokenizer.add_argument("source", metavar="SOURCE", help=_TOKENIZER)
     _add_given(tokenizer)
+    _add_form(tokenizer, "--form")
     _add_output(tokenizer, "tokenizer.model")
     tokenizer.set_defaults(verb=_tokenizer)
 
@@ -139,6 +141,16 @@ def _add_given(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_form(parser: argparse.ArgumentParser, option: str) -> None:
+    parser.add_argument(
+        option,
+        choices=("full", "plain"),
+        default="full",
+        help="full: the most exact, for runtimes that call SentencePiece's Encode and Decode; "
+        "plain: for those that read pieces one by one, each the text of its token (%(default)s)",
+    )
+
+
 def _add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON, for machines")
 
@@ -164,6 +176,13 @@ def _add_conversion(parser: argparse.ArgumentParser) -> None:
         default=1280,
         metavar="N",
         help="tokens of prompt and answer together (%(default)s)",
+    )
+    group.add_argument(
+        "--encode-length",
+        type=count,
+        metavar="N",
+        help="of an encoder, in the place of both: the tokens of a text (256, or as many as it has "
+        "positions)",
     )
     group.add_argument(
         "--mask",
@@ -218,6 +237,7 @@ def _options(arguments: argparse.Namespace) -> "Options":
         mask=arguments.mask,
         prefill_logits=arguments.prefill_logits,
         smoothing=arguments.smoothing,
+        encode_length=arguments.encode_length,
     )
 
 
@@ -246,6 +266,7 @@ def _build(arguments: argparse.Namespace) -> int:
         arguments.output,
         _options(arguments),
         _settings(arguments),
+        tokenizer_form=arguments.tokenizer_form,
         force=arguments.force,
         compare=arguments.report is not None,
     )
@@ -298,7 +319,7 @@ def _tokenizer(arguments: argparse.Namespace) -> int:
     given = Given(arguments.pattern, dict(arguments.specials))
     found, specials = read_source(arguments.source, given)
     with progress("tokenizer", "%") as report:
-        model = found.build(lambda share: report(round(100 * share), 100), specials)
+        model = found.build(lambda share: report(round(100 * share), 100), specials, arguments.form)
     with whole_file(arguments.output, force=arguments.force) as out:
         out.write(model)
     print(f"{arguments.output}: {len(model) / 1e6:.1f} MB")

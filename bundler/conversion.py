@@ -1,7 +1,7 @@
 """One conversion: planned as a whole, then run. Imports torch."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -9,13 +9,15 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from ..converter.convert import Plan, plan_model, write_model
-from ..converter.signatures import decoder_signatures
+from ..converter.signatures import decoder_signatures, encoder_signature
+from ..converter.trace import Signature
 from ..models import CheckpointError
 from ..models._checkpoint import Checkpoint
 from ..models._model import model_without_weights
 from . import BundleError
-from .build import Options, Report
-from .calibrate import calibration_text, ranges_of
+from .build import ENCODE_LENGTH, Options, Report, is_encoder
+from .calibrate import calibration_text, encoder_ranges_of, ranges_of
+from .embedding_quality import measure_encoder
 from .memory import memory_bytes, peak_memory_bytes
 from .progress import Progress, progress
 from .quality import measure, sample_text
@@ -24,6 +26,10 @@ from .rebuild import Encode
 # What streaming a weight adds to the memory of the plan: its piece as read, as float32, scaled and
 # stored, and the file buffers.
 _STREAMING_BYTES = 16 << 20
+
+_NO_TOKENIZER = "random ids, as there is no tokenizer"
+_DECODER_OPTIONS = ("prefill_lengths", "context_length", "mask", "prefill_logits")
+_ENCODER_OPTIONS = ("encode_length",)
 
 
 class Conversion:
@@ -81,7 +87,9 @@ class Conversion:
         return report
 
     def compared(self, report: Report, model: Path | bytes) -> Report:
-        """The report with the distance of the logits from the checkpoint's."""
+        """The report with the distance of what the model says from what the checkpoint does."""
+        if is_encoder(self.checkpoint):
+            return self._compared_encoder(report, model)
         if self.encode is not None:
             text, tokens = (
                 "bundler/sample.txt",
@@ -89,7 +97,7 @@ class Conversion:
             )
         else:
             vocabulary = int(self.checkpoint.config["vocab_size"])
-            text = "random ids, as there is no tokenizer"
+            text = _NO_TOKENIZER
             tokens = np.random.default_rng(0).integers(vocabulary, size=420).tolist()
         with progress("comparing logits", "tokens") as report_progress:
             quality = measure(self.checkpoint, model, tokens, report_progress)
@@ -99,30 +107,77 @@ class Conversion:
         )
         return replace(report, quality_text=text, quality=quality)
 
+    def _compared_encoder(self, report: Report, model: Path | bytes) -> Report:
+        text, encode = "bundler/sample.txt", self.encode
+        if encode is None:
+            text, encode = _NO_TOKENIZER, self._random_ids
+        with progress("comparing embeddings", "texts") as report_progress:
+            quality = measure_encoder(self.checkpoint, model, encode, report_progress)
+        print(
+            f"{self.output}: over {quality.texts} texts, cosine {quality.mean_cosine:.5f} to the "
+            f"checkpoint in float32, {quality.least_cosine:.5f} at least"
+        )
+        return replace(report, quality_text=text, quality=quality)
+
+    def _random_ids(self, text: str) -> list[int]:
+        """As many ids as a text has words."""
+        vocabulary, words = int(self.checkpoint.config["vocab_size"]), len(text.split())
+        return np.random.default_rng(words).integers(vocabulary, size=words).tolist()
+
 
 def _plan(checkpoint: Checkpoint, options: Options, encode: Encode | None) -> Plan:
+    model: Any = model_without_weights(checkpoint)
+    signatures = _signatures(checkpoint, model, options)
+    ranges = {}
+    if options.quantize == "int8" and options.smoothing and encode is not None:
+        with progress("looking at activations", "layers") as report_progress:
+            if is_encoder(checkpoint):
+                length = signatures[0].inputs["tokens"].shape[1]
+                ranges = encoder_ranges_of(checkpoint, encode, length, report_progress)
+            else:
+                tokens = _encoded(calibration_text(), encode, checkpoint)
+                ranges = ranges_of(checkpoint, tokens, report_progress)
+    return plan_model(model, signatures, checkpoint.read_rows, options.quantize, ranges)
+
+
+def _signatures(checkpoint: Checkpoint, model: Any, options: Options) -> list[Signature]:
+    """Those of a decoder, or that of an encoder. Raises for options that do not fit."""
     longest = checkpoint.config.get("max_position_embeddings")
-    if isinstance(longest, int) and options.context_length > longest:
-        raise CheckpointError(
-            f"config.json: max_position_embeddings={longest}; a context length of "
-            f"{options.context_length} is more than the model was trained for"
-        )
+    most = longest if isinstance(longest, int) else None
+    if is_encoder(checkpoint):
+        _refuse_given(checkpoint, options, _DECODER_OPTIONS, "an encoder")
+        length = options.encode_length or min(ENCODE_LENGTH, most or ENCODE_LENGTH)
+        _check_length("an encode length", length, most)
+        return [encoder_signature(model, length)]
+    _refuse_given(checkpoint, options, _ENCODER_OPTIONS, "a decoder")
+    _check_length("a context length", options.context_length, most)
     if options.mask not in ("graph", "input"):
         raise BundleError(f"mask {options.mask!r}: needed `graph` or `input`")
-    model: Any = model_without_weights(checkpoint)
-    signatures = decoder_signatures(
+    return decoder_signatures(
         model,
         options.lengths(),
         options.context_length,
         mask_input=options.mask == "input",
         prefill_logits=options.prefill_logits,
     )
-    ranges = {}
-    if options.quantize == "int8" and options.smoothing and encode is not None:
-        with progress("looking at activations", "layers") as report_progress:
-            tokens = _encoded(calibration_text(), encode, checkpoint)
-            ranges = ranges_of(checkpoint, tokens, report_progress)
-    return plan_model(model, signatures, checkpoint.read_rows, options.quantize, ranges)
+
+
+def _refuse_given(
+    checkpoint: Checkpoint, options: Options, names: Sequence[str], kind: str
+) -> None:
+    """Raises BundleError where one of these options is not as it is by default."""
+    given = [name for name in names if getattr(options, name) != getattr(Options(), name)]
+    if given:
+        flags = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise BundleError(f"{checkpoint.path}: is {kind}, which has no {flags}")
+
+
+def _check_length(what: str, length: int, most: int | None) -> None:
+    if most is not None and length > most:
+        raise CheckpointError(
+            f"config.json: max_position_embeddings={most}; {what} of {length} is more than the "
+            "model was trained for"
+        )
 
 
 def _encoded(text: str, encode: Encode, checkpoint: Checkpoint) -> list[int]:

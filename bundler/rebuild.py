@@ -10,7 +10,8 @@ from ..models._checkpoint import Checkpoint, open_checkpoint
 from ..models._files import load_json
 from ..tokenization import TokenizerError, published
 from ..tokenization.published import Given, Published
-from ..tokenization.tokenizer_json import SpecialIds, original
+from ..tokenization.sentencepiece_model import FULL
+from ..tokenization.tokenizer_json import FILE_NAME, SpecialIds, load, original
 from .files import open_file
 
 Encode = Callable[[str], list[int]]
@@ -54,14 +55,14 @@ def document(checkpoint: Checkpoint) -> dict[str, Any]:
 
 
 def sentencepiece_model(
-    checkpoint: Checkpoint, progress: Callable[[float], None] | None = None
+    checkpoint: Checkpoint, progress: Callable[[float], None] | None = None, form: str = FULL
 ) -> bytes:
     """The ModelProto to bundle: the checkpoint's own where it will do, else rebuilt.
 
-    progress: called with the share that is done, 0 to 1. Raises TokenizerError.
+    progress: called with the share that is done, 0 to 1; form: of FORMS. Raises TokenizerError.
     """
     found, specials = _published(checkpoint)
-    return found.build(progress, specials)
+    return found.build(progress, specials, form)
 
 
 def encoder(checkpoint: Checkpoint) -> Encode:
@@ -71,6 +72,21 @@ def encoder(checkpoint: Checkpoint) -> Encode:
         return encoder_of(found.build(specials=specials))
     tokenizer = original(found.document, checkpoint.path.name)
     return lambda text: tokenizer.encode(text, add_special_tokens=False).ids
+
+
+def text_encoder(folder: Path) -> Encode | None:
+    """Text to ids with the special tokens around it, as an encoder takes it.
+
+    By tokenizer.json, of any kind, since nothing is rebuilt; None where there is none. Raises
+    TokenizerError for one that cannot be used.
+    """
+    path = folder / FILE_NAME
+    if not path.exists():
+        return None
+    tokenizer = original(load(path), path.name)
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    return lambda text: tokenizer.encode(text).ids
 
 
 def encoder_of(model: bytes) -> Encode:

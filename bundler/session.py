@@ -20,7 +20,7 @@ from .tflite import summarize_model
 
 
 @contextmanager
-def _native_log() -> Iterator[BinaryIO]:
+def native_log() -> Iterator[BinaryIO]:
     """Sends to a file what native code writes to stderr meanwhile.
 
     LiteRT logs some twenty lines when a model is opened and closed, about accelerators that no
@@ -38,7 +38,7 @@ def _native_log() -> Iterator[BinaryIO]:
 
 
 @cache
-def _silence_at_exit() -> None:
+def silence_at_exit() -> None:
     """LiteRT logs once more when the process ends, after all that Python could redirect."""
 
     def silence() -> None:
@@ -49,7 +49,7 @@ def _silence_at_exit() -> None:
     atexit.register(silence)
 
 
-def _complaints(log: BinaryIO) -> str:
+def complaints(log: BinaryIO) -> str:
     """The lines of a log that say what went wrong, as one."""
     log.seek(0)
     lines = log.read().decode(errors="replace").splitlines()
@@ -75,10 +75,10 @@ class Session:
         self._caches: dict[str, Any] = {}
         self._buffers: dict[tuple[str, str], Any] = {}
         self._ran: set[str] = set()
-        _silence_at_exit()
-        with _native_log() as log:
+        silence_at_exit()
+        with native_log() as log:
             try:
-                self._model = _compiled(model, threads or os.cpu_count() or 1)
+                self._model = compiled(model, threads or os.cpu_count() or 1)
                 self._signatures = self._model.get_signature_list()
                 for name in self._shapes:
                     buffer = self._model.create_input_buffer_by_name("decode", name)
@@ -91,7 +91,7 @@ class Session:
         return self
 
     def __exit__(self, *_: object) -> None:
-        with _native_log():
+        with native_log():
             self._close()
 
     def reset(self) -> None:
@@ -139,7 +139,7 @@ class Session:
             visible = slots <= positions[:, None]
             inputs["mask"] = np.where(visible, 0.0, -1e9).astype(np.float32)[None, None]
         # The first call plans the memory, which may fail, and which LiteRT logs.
-        with nullcontext() if signature in self._ran else _native_log() as log:
+        with nullcontext() if signature in self._ran else native_log() as log:
             try:
                 self._call(signature, inputs)
             except RuntimeError as error:
@@ -174,7 +174,7 @@ class Session:
         # Its frames hold the model, which logs once more when it goes: that must be now.
         error.with_traceback(None)
         self._close()
-        reason = _complaints(log) if log is not None else str(error).partition("\n")[0]
+        reason = complaints(log) if log is not None else str(error).partition("\n")[0]
         return BundleError(f"LiteRT refuses the model: {reason}")
 
     def _close(self) -> None:
@@ -184,7 +184,8 @@ class Session:
         gc.collect()
 
 
-def _compiled(model: Path | bytes, threads: int) -> Any:
+def compiled(model: Path | bytes, threads: int) -> Any:
+    """LiteRT's CompiledModel of a .tflite file, or of its bytes."""
     from ai_edge_litert.compiled_model import CompiledModel, Options
     from ai_edge_litert.options import CpuOptions
 

@@ -12,7 +12,7 @@ from .flatbuffer import Header, Packer
 from .graph import LARGEST_CONSTANT, Graph, Parameter, Weight
 from .layout import plan
 from .quantize import RECIPES, ReadRows, chunks, refuse_not_finite, size_bytes
-from .smooth import Ranges, smooth
+from .smooth import Ranges
 from .trace import Signature, trace
 
 Progress = Callable[[int, int], None]
@@ -43,15 +43,15 @@ def plan_model(
 
     module: on the meta device, or with values; only its structure and the values of its small
     parameters are looked at. read_rows: gives parameters by the module's names. recipe: a key of
-    RECIPES. ranges: what linear layers were seen to take, by the names of their weights, for
-    `smooth`. tracer: see `trace`. Raises ConversionError for what cannot be lowered.
+    RECIPES. ranges: what linear layers were seen to take, by the names of their weights, for the
+    signatures' smoothing. tracer: see `trace`. Raises ConversionError for what cannot be lowered.
     """
     if recipe not in RECIPES:
         raise ConversionError(f"recipe {recipe!r}: needed one of {', '.join(RECIPES)}")
     parameters = parameters_of(module, read_rows)
     graphs = [trace(module, s, parameters, RECIPES[recipe], tracer) for s in signatures]
-    for graph in graphs:
-        smooth(graph, ranges or {})
+    for graph, signature in zip(graphs, signatures, strict=True):
+        signature.smoothing(graph, ranges or {})
         graph.finish()
     header = Packer().model(graphs, "taskpress")
     sizes = [size_bytes(weight) for weight in header.fields]

@@ -1,4 +1,4 @@
-"""The signatures that LLM runtimes look for: `prefill_{N}` and `decode`, with an external cache."""
+"""The signatures: `prefill_{N}` and `decode`, as LLM runtimes look for them, and `encode`."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
@@ -7,10 +7,13 @@ import torch
 from torch import Tensor
 
 from . import ConversionError
+from .refine import refine
 from .trace import Signature, TensorSpec
 
 # Positions are constants of the graph: far more than any model's context, and little memory.
 LONGEST_CONTEXT = 1 << 20
+# A text's mask is a constant of length * length: 64 MB.
+LONGEST_TEXT = 1 << 12
 
 
 class DecoderModule(Protocol):
@@ -72,6 +75,28 @@ def decoder_signatures(
         function = _step(module, logits=prefill_logits or name == "decode")
         signatures.append(Signature(name, {**inputs, **cache}, function))
     return signatures
+
+
+class EncoderModule(Protocol):
+    """An encoder, as `encoder_signature` takes it."""
+
+    def __call__(self, tokens: Tensor, mask: Tensor, /) -> Mapping[str, Tensor]:
+        """The outputs by name, for tokens [1, time]; mask: [1, time], 0 for padding, else 1."""
+        ...
+
+
+def encoder_signature(module: EncoderModule, length: int) -> Signature:
+    """`encode`, for a text of up to `length` tokens, padded to that.
+
+    Inputs: tokens, [1, length], int32, padded with any id; mask, [1, length], int32, 1 for a token
+    and 0 for padding, as tokenizers give it. Outputs: the module's. It runs once a text, and its
+    output is compared as a whole: precision goes before the last bit of speed.
+    """
+    if not 1 <= length <= LONGEST_TEXT:
+        raise ConversionError(f"encode length {length}: needed 1 to {LONGEST_TEXT}")
+    ids = TensorSpec((1, length), "int32")
+    inputs = {"tokens": ids, "mask": ids}
+    return Signature("encode", inputs, lambda tokens, mask: module(tokens, mask), refine)
 
 
 def _step(module: DecoderModule, logits: bool) -> Callable[..., Mapping[str, Tensor]]:

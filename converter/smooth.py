@@ -40,22 +40,26 @@ def smooth(graph: Graph, ranges: Mapping[str, Ranges]) -> None:
         for tensor in {id(x): x for x in op.inputs if x is not None}.values():
             users[id(tensor)].append(op)
     outputs = set(map(id, graph.outputs.values()))
-    # A table that is also the head would have to be stored twice.
-    tables = {op.inputs[1].weight for op in graph.ops if op.code == "EMBEDDING_LOOKUP"}  # type: ignore[union-attr]
+    tables = tables_of(graph)
     for op in graph.ops:
         layers = users[id(op.output)]
         if op.code != "MUL" or id(op.output) in outputs or not layers:
             continue
-        weights = [_int8_weight(layer) for layer in layers]
+        weights = [int8_weight(layer) for layer in layers]
         if any(w is None or w in tables or w.name not in ranges for w in weights):
             continue
-        factors = _factors([ranges[weight.name] for weight in weights if weight is not None])
+        factors = factors_of([ranges[weight.name] for weight in weights if weight is not None])
         if _divide(op, factors, users):
             for layer in layers:
-                _scale(layer, columns=factors)
+                scale(layer, columns=factors)
 
 
-def _int8_weight(op: Op) -> Weight | None:
+def tables_of(graph: Graph) -> set[Weight | None]:
+    """What rows are looked up in: a table that is also the head would have to be stored twice."""
+    return {op.inputs[1].weight for op in graph.ops if op.code == "EMBEDDING_LOOKUP"}  # type: ignore[union-attr]
+
+
+def int8_weight(op: Op) -> Weight | None:
     """The int8 weight of a linear layer; None for any other operator."""
     if op.code != "FULLY_CONNECTED" or op.inputs[1] is None:
         return None
@@ -63,7 +67,7 @@ def _int8_weight(op: Op) -> Weight | None:
     return weight if weight is not None and weight.dtype == "int8" else None
 
 
-def _factors(ranges: Sequence[Ranges]) -> np.ndarray:
+def factors_of(ranges: Sequence[Ranges]) -> np.ndarray:
     """What to divide each channel by, for linear layers that take the same input: [channels]."""
     inputs = np.maximum.reduce([r.inputs for r in ranges])
     weights = np.maximum.reduce([r.weights for r in ranges])
@@ -89,17 +93,17 @@ def _divide(op: Op, factors: np.ndarray, users: Mapping[int, Sequence[Op]]) -> b
         layer = operand.producer if operand is not None else None
         if (
             layer is not None
-            and _int8_weight(layer) is not None
+            and int8_weight(layer) is not None
             and layer.inputs[2] is None
             and layer.output.shape[-1:] == factors.shape
             and len(users[id(layer.output)]) == 1
         ):
-            _scale(layer, rows=1 / factors)
+            scale(layer, rows=1 / factors)
             return True
     return False
 
 
-def _scale(layer: Op, **factors: np.ndarray) -> None:
+def scale(layer: Op, **factors: np.ndarray) -> None:
     """Has a linear layer use its weight with rows or columns multiplied."""
     x, matrix, bias = layer.inputs
     assert matrix is not None

@@ -21,6 +21,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from . import ConversionError
 from .graph import Graph, Parameter, Tensor
 from .lower_layer import LOWERINGS
+from .smooth import Ranges, smooth
 
 TORCH_DTYPES = {"float32": torch.float32, "int32": torch.int32, "bool": torch.bool}
 
@@ -38,11 +39,14 @@ class Signature:
     """One entry point of the model.
 
     function takes tensors by the inputs' names and returns tensors by the outputs' names.
+    smoothing: what is done about outliers where linear layers are int8, the same in all signatures
+    of a module, since they share the weights.
     """
 
     name: str
     inputs: Mapping[str, TensorSpec]
     function: Callable[..., Mapping[str, torch.Tensor]]
+    smoothing: Callable[[Graph, Mapping[str, Ranges]], None] = smooth
 
 
 class Recorder(TorchDispatchMode):

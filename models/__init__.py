@@ -2,9 +2,10 @@
 
 import dataclasses
 import pkgutil
+from collections.abc import Mapping
 from importlib import import_module
 from types import ModuleType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 
 class CheckpointError(ValueError):
@@ -13,6 +14,9 @@ class CheckpointError(ValueError):
 
 # Mixtures of experts of which people may think that a phone could run them.
 _EXPERTS = ("granitemoe", "mixtral", "olmoe", "phimoe", "qwen2_moe", "qwen3_moe")
+
+# Told here, so that it can be asked without importing torch.
+ENCODERS = frozenset({"bert", "embeddinggemma"})
 
 
 def architectures() -> list[str]:
@@ -39,6 +43,17 @@ def architecture(model_type: object) -> ModuleType:
             f"taskpress.models has {', '.join(names)}"
         )
     return import_module(f"{__name__}.{model_type}")
+
+
+def model_type_of(config: Mapping[str, Any]) -> object:
+    """Which architecture a config.json is of: its model_type, but for what shares one.
+
+    EmbeddingGemma has the model_type of Gemma 3's decoder, and a key more.
+    """
+    model_type = config.get("model_type")
+    if model_type == "gemma3_text" and config.get("use_bidirectional_attention"):
+        return "embeddinggemma"
+    return model_type
 
 
 class Family(NamedTuple):

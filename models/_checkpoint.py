@@ -11,12 +11,13 @@ from typing import Any, Self
 
 import numpy as np
 
-from . import CheckpointError, _hub, architecture, architectures
+from . import ENCODERS, CheckpointError, _hub, architecture, architectures, model_type_of
 from ._files import TensorInfo, load_json, shown
 from ._gguf import GgufFile
 from ._gguf_mapping import Translation, generic, token_ids, translate
 from ._hub_layout import HubLayout
 from ._safetensors import SafetensorsFile
+from ._sentence import dense_folders
 
 _SINGLE = "model.safetensors"
 _INDEX = "model.safetensors.index.json"
@@ -119,34 +120,41 @@ class FolderCheckpoint(Checkpoint):
     @cached_property
     def _tensors(self) -> Mapping[str, TensorInfo]:
         return {
-            name: self._layout.info(name, self._file_of[stored].tensors[stored])
-            for name, stored in self._stored.items()
+            name: self._layout.info(name, file.tensors[stored])
+            for name, (file, stored) in self._stored.items()
         }
 
     def read_rows(self, name: str, start: int, stop: int) -> np.ndarray:
-        stored = self._stored[name]
+        file, stored = self._stored[name]
         if not self._layout.is_transposed(name):
-            return self._file_of[stored].read_rows(stored, start, stop)
+            return file.read_rows(stored, start, stop)
         # The rows lie across the whole matrix: it is kept for those that are asked for next.
         if self._read is None or self._read[0] != stored:
-            columns = self._file_of[stored].tensors[stored].shape[0]
-            self._read = stored, self._file_of[stored].read_rows(stored, 0, columns)
+            self._read = stored, file.read_rows(stored, 0, file.tensors[stored].shape[0])
         return np.ascontiguousarray(self._read[1][:, start:stop].T)
 
     def where(self, name: str) -> str:
-        return self._file_of[self._stored[name]].name
+        return self._stored[name][0].name
 
     @cached_property
     def _layout(self) -> HubLayout:
         """What the architecture's file says about its folders, where there is one."""
-        model_type = self._config.get("model_type")
+        model_type = model_type_of(self._config)
         module = architecture(model_type) if model_type in architectures() else None
         return getattr(module, "HUB", HubLayout())
 
     @cached_property
-    def _stored(self) -> Mapping[str, str]:
-        """The name in the file by the name in the module."""
-        return self._layout.names(self._file_of)
+    def _stored(self) -> Mapping[str, tuple[SafetensorsFile, str]]:
+        """The file, and the name in it, by the name in the module."""
+        names = self._layout.names(self._file_of)
+        stored = {name: (self._file_of[there], there) for name, there in names.items()}
+        if model_type_of(self._config) in ENCODERS:
+            for folder in dense_folders(self.path):
+                if not (self.path / folder / _SINGLE).exists():
+                    raise _no_weights(self.path / folder)
+                file = self._open(f"{folder}/{_SINGLE}")
+                stored |= {f"{folder}.{name}": (file, name) for name in file.tensors}
+        return stored
 
     def close(self) -> None:
         for file in self._files.values():

@@ -48,6 +48,7 @@ _HARMLESS: dict[str, tuple[Any, ...] | None] = {
     "attention_dropout": _ANY,
     "attention_probs_dropout_prob": _ANY,
     "attn_pdrop": _ANY,
+    "classifier_dropout": _ANY,
     "embd_pdrop": _ANY,
     "embedding_dropout": _ANY,
     "gradient_checkpointing": _ANY,
@@ -64,6 +65,13 @@ _HARMLESS: dict[str, tuple[Any, ...] | None] = {
     "label2id": _ANY,
     "pad_token_id": _ANY,
     "unk_token_id": _ANY,
+    # of heads that an embedding does not pass through
+    "directionality": _ANY,
+    "pooler_fc_size": _ANY,
+    "pooler_num_attention_heads": _ANY,
+    "pooler_num_fc_layers": _ANY,
+    "pooler_size_per_head": _ANY,
+    "pooler_type": _ANY,
     # features that are there to be switched on
     "_sliding_window_pattern": _ANY,  # written beside the layer_types that it led to
     "add_cross_attention": _OFF,

@@ -110,15 +110,19 @@ class SourceFile:
 
 def parse_json(data: bytes, where: str) -> dict[str, Any]:
     """A JSON object; CheckpointError for anything else, and for a key that stands twice."""
+    value = _parse(data, where)
+    if not isinstance(value, dict):
+        raise CheckpointError(f"{where}: {type(value).__name__}; a JSON object is needed")
+    return value
+
+
+def _parse(data: bytes, where: str) -> Any:
     try:
-        value = json.loads(data.decode(), object_pairs_hook=_unique)
+        return json.loads(data.decode(), object_pairs_hook=_unique)
     except RecursionError as error:
         raise CheckpointError(f"{where}: nested too deeply") from error
     except ValueError as error:
         raise CheckpointError(f"{where}: not valid JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise CheckpointError(f"{where}: {type(value).__name__}; a JSON object is needed")
-    return value
 
 
 def load_json(path: Path) -> dict[str, Any]:
@@ -126,13 +130,25 @@ def load_json(path: Path) -> dict[str, Any]:
 
     Raises CheckpointError, naming the file, where there is no such file or it is not that.
     """
+    return parse_json(_json_bytes(path), shown(path.name))
+
+
+def load_json_list(path: Path) -> list[Any]:
+    """The JSON list in a file, as `load_json`."""
+    value = _parse(_json_bytes(path), shown(path.name))
+    if not isinstance(value, list):
+        raise CheckpointError(f"{shown(path.name)}: {type(value).__name__}; a list is needed")
+    return value
+
+
+def _json_bytes(path: Path) -> bytes:
     source = SourceFile(path)
     try:
         if source.size_bytes > MAX_JSON_BYTES:
             raise CheckpointError(
                 f"{source.name}: {source.size_bytes} bytes; at most {MAX_JSON_BYTES} are read"
             )
-        return parse_json(source.read(0, source.size_bytes), source.name)
+        return source.read(0, source.size_bytes)
     finally:
         source.close()
 

@@ -5,8 +5,9 @@ from pathlib import Path
 from . import CheckpointError
 
 _WANTED = ["*.json", "*.jinja", "*.safetensors", "tokenizer.model"]
-# subfolders hold other formats, and Meta's and Mistral's own files hold the same weights again
-_UNWANTED = ["*/*", "consolidated*.safetensors"]
+# subfolders hold other formats, but for those of sentence-transformers (1_Pooling); Meta's and
+# Mistral's own files hold the same weights again
+_UNWANTED = ["[!0-9]*/*", "[0-9][!_]*/*", "consolidated*.safetensors"]
 
 
 def fetch(repository: str) -> Path:

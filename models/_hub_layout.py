@@ -1,10 +1,11 @@
 """How an architecture's folders on the Hub differ from its module, where they do."""
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
-from ._files import TensorInfo
+from . import CheckpointError
+from ._files import TensorInfo, shown
 
 
 @dataclass(frozen=True)
@@ -12,20 +13,40 @@ class HubLayout:
     """What an architecture declares as its constant `HUB`.
 
     prefix: of all names, where it is left out by files that were saved without the head.
+    dropped_prefix: of the names in files that were saved with a head, which the module lacks.
+    endings: of names in old files -> what they are today.
     transposed: a pattern of the matrices that are stored [in, out]; they are read as [out, in],
-        each as a whole. buffers: a pattern of what is not a parameter.
+        each as a whole. unused: a pattern of what is not a parameter of the module, by its names:
+        buffers, and heads that it does not have.
     """
 
     prefix: str = ""
+    dropped_prefix: str = ""
+    endings: Mapping[str, str] = field(default_factory=dict)
     transposed: str | None = None
-    buffers: str | None = None
+    unused: str | None = None
 
     def names(self, stored: Iterable[str]) -> dict[str, str]:
-        """The names in the file by those in the module, without the buffers."""
-        kept = [name for name in stored if not _matches(self.buffers, name)]
-        if any(name.startswith(self.prefix) for name in kept):
-            return {name: name for name in kept}
-        return {self.prefix + name: name for name in kept}
+        """The names in the file by those in the module, without the unused ones.
+
+        Raises CheckpointError for two that are the same in the module.
+        """
+        names: dict[str, str] = {}
+        for name in stored:
+            own = self._today(name.removeprefix(self.dropped_prefix))
+            if own in names:
+                raise CheckpointError(f"{shown(name)} and {shown(names[own])}: needs one of them")
+            names[own] = name
+        kept = {own: name for own, name in names.items() if not _matches(self.unused, own)}
+        if any(own.startswith(self.prefix) for own in kept):
+            return kept
+        return {self.prefix + own: name for own, name in kept.items()}
+
+    def _today(self, name: str) -> str:
+        for old, new in self.endings.items():
+            if name.endswith(old):
+                return name.removesuffix(old) + new
+        return name
 
     def is_transposed(self, name: str) -> bool:
         """Whether the file has that parameter of the module as [in, out]."""

@@ -9,9 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from . import architecture
+from . import ENCODERS, architecture, model_type_of
 from ._checkpoint import Checkpoint, check_tensors
 from ._config import read_config
+from ._sentence import sentence
 
 # Elements of a weight that are in memory at a time while a streamed model runs: 8 MB.
 _PIECE = 1 << 21
@@ -29,11 +30,15 @@ def model_without_weights(checkpoint: Checkpoint) -> nn.Module:
     is missing, left over or of another shape.
     """
     config = checkpoint.config
-    module = architecture(config.get("model_type"))
+    model_type = model_type_of(config)
+    module = architecture(model_type)
     where = checkpoint.path.name if checkpoint.folder is None else "config.json"
     settings = read_config(config, module.Config, where)
     with torch.device("meta"):
-        model = module.Model(settings)
+        if model_type in ENCODERS:
+            model = module.Model(settings, sentence(checkpoint.folder, settings.hidden_size))
+        else:
+            model = module.Model(settings)
     every = dict(model.named_parameters(remove_duplicate=False))
     own = dict(model.named_parameters())
     names = {id(parameter): name for name, parameter in own.items()}
@@ -97,6 +102,23 @@ def streamed_logits(
     with torch.inference_mode():
         logits, _ = model(torch.tensor([tokens]), positions, model.empty_cache(len(tokens)))
     return logits[0]
+
+
+def streamed_outputs(
+    checkpoint: Checkpoint, texts: Sequence[Sequence[int]], observe: Observe | None = None
+) -> list[Tensor]:
+    """What an encoder's checkpoint itself makes of each text's tokens: its one output, float32.
+
+    Its weights are left where they are; observe: see `stream_weights`.
+    """
+    model: Any = stream_weights(model_without_weights(checkpoint), checkpoint.read_rows, observe)
+    found = []
+    for tokens in texts:
+        ids = torch.tensor([tokens])
+        with torch.inference_mode():
+            (output,) = model(ids, torch.ones_like(ids)).values()
+        found.append(output)
+    return found
 
 
 def _replace(model: nn.Module, old: nn.Parameter, new: nn.Parameter) -> None:

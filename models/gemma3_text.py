@@ -14,7 +14,7 @@ from ._gguf_tables import HEAD_DIM, KEYS, RMS_NORM_EPS
 from ._rope import RopeSettings, rope
 from .gemma import GemmaConfig
 from .gemma2 import SANDWICH_TENSORS, sandwich_layer
-from .layers.attention import NormedAttention, projections, scaled
+from .layers.attention import Heads, NormedAttention, projections, scaled
 from .layers.decoder import Kind
 from .layers.layer import SandwichLayer
 from .layers.normalization import OffsetRMSNorm
@@ -60,27 +60,27 @@ def layer_kinds(config: Config) -> list[Kind]:
     return by_type(kinds, types, layers)
 
 
+def layer_of(config: Config, heads: Heads) -> SandwichLayer:
+    """One layer by its checkpoints' names."""
+    parts = projections(config.hidden_size, heads, config.attention_bias)
+    output = parts.pop("o_proj")
+    parts["q_norm"] = OffsetRMSNorm(heads.dim, config.rms_norm_eps)
+    parts["k_norm"] = OffsetRMSNorm(heads.dim, config.rms_norm_eps)
+    attend = scaled(config.query_pre_attn_scalar**-0.5)
+    attention = NormedAttention({**parts, "o_proj": output}, heads.dim, attend)
+    return sandwich_layer(config, attention)
+
+
 class Model(Decoder):
     """A Gemma 3 with its head. Raises CheckpointError for a config that it does not implement."""
 
     def __init__(self, config: Config) -> None:
-        hidden, eps = config.hidden_size, config.rms_norm_eps
         heads = heads_of(config, config.head_dim)
-
-        def layer() -> SandwichLayer:
-            parts = projections(hidden, heads, config.attention_bias)
-            output = parts.pop("o_proj")
-            parts["q_norm"] = OffsetRMSNorm(heads.dim, eps)
-            parts["k_norm"] = OffsetRMSNorm(heads.dim, eps)
-            attend = scaled(config.query_pre_attn_scalar**-0.5)
-            attention = NormedAttention({**parts, "o_proj": output}, heads.dim, attend)
-            return sandwich_layer(config, attention)
-
         super().__init__(
             config,
             heads,
-            layer,
+            layer=lambda: layer_of(config, heads),
             kinds=layer_kinds(config),
-            norm=OffsetRMSNorm(hidden, eps),
-            embedding_scale=math.sqrt(hidden),
+            norm=OffsetRMSNorm(config.hidden_size, config.rms_norm_eps),
+            embedding_scale=math.sqrt(config.hidden_size),
         )

@@ -21,7 +21,7 @@ from .layers.normalization import LayerNorm
 HUB = HubLayout(
     prefix="transformer.",
     transposed=r"transformer\.h\.\d+\.(attn|mlp)\.c_(attn|proj|fc)\.weight",
-    buffers=r"(transformer\.)?h\.\d+\.attn\.(bias|masked_bias)",
+    unused=r"(transformer\.)?h\.\d+\.attn\.(bias|masked_bias)",
 )
 GGUF = GgufArchitecture(
     name="gpt2",

@@ -9,7 +9,7 @@ import os
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -27,6 +27,7 @@ from taskpress.converter.signatures import decoder_signatures
 from taskpress.models._checkpoint import Checkpoint, open_checkpoint
 from taskpress.models._model import load_weights, model_without_weights
 
+# Of decoders and encoders; for the latter see encoder_contracts.py.
 CONFIGS = sorted((Path(__file__).parent / "configs").glob("*.json"))
 # Longer than any window and any original context in the configurations.
 TEXT = 80
@@ -58,13 +59,9 @@ class Contract:
 @contextmanager
 def random_model(config: Path) -> Iterator[tuple[Any, Checkpoint]]:
     """transformers' model of a configuration with random weights, and the checkpoint it saves."""
-    torch.manual_seed(0)
     values = json.loads(config.read_text())
     theirs = OpenElm(values) if values["model_type"] == "openelm" else _of_transformers(values)
-    for parameter in theirs.parameters():
-        # Norms stay around what they start with: 1, or 0 where it is added to 1.
-        center = float(parameter.detach().mean()) if parameter.dim() == 1 else 0.0
-        torch.nn.init.normal_(parameter, center, 0.2)
+    random_weights(theirs)
     with tempfile.TemporaryDirectory() as folder:
         if isinstance(theirs, OpenElm):
             save_file(theirs.tensors(), Path(folder) / "model.safetensors")
@@ -74,6 +71,16 @@ def random_model(config: Path) -> Iterator[tuple[Any, Checkpoint]]:
         (Path(folder) / "config.json").write_text(json.dumps(values))
         with open_checkpoint(folder) as checkpoint:
             yield theirs, checkpoint
+
+
+def random_weights(model: Any) -> Any:
+    """The model, with the same random weights in each run."""
+    torch.manual_seed(0)
+    for parameter in model.parameters():
+        # Norms stay around what they start with: 1, or 0 where it is added to 1.
+        center = float(parameter.detach().mean()) if parameter.dim() == 1 else 0.0
+        torch.nn.init.normal_(parameter, center, 0.2)
+    return model
 
 
 def _of_transformers(values: dict[str, Any]) -> Any:
@@ -209,29 +216,30 @@ def _write(
 
 
 def main() -> None:
+    from encoder_contracts import ENCODER_CONFIGS, SENTENCES, measure_encoder
+
+    chosen = [c for c in CONFIGS if not sys.argv[1:] or c.stem in sys.argv[1:]]
+    encoders = [c for c in chosen if c in ENCODER_CONFIGS]
+    _print([measure(c) for c in chosen if c not in encoders])
+    _print([measure_encoder(c, kind) for c in encoders for kind in SENTENCES])
+
+
+def _print(contracts: Sequence[Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    chosen = [c for c in CONFIGS if not sys.argv[1:] or c.stem in sys.argv[1:]]
-    table = Table(
-        "family",
-        "parameters",
-        "eager",
-        "chunks",
-        "tflite",
-        "int8 KL",
-        "ops",
-        "partitions",
-        "layers",
-    )
-    for config in chosen:
-        row = asdict(measure(config))
-        cells = [f"{v:.1e}" if isinstance(v, float) else _shown(v) for v in row.values()]
-        table.add_row(*cells)
+    if not contracts:
+        return
+    rows = [asdict(contract) for contract in contracts]
+    table = Table(*(name.replace("_", " ") for name in rows[0]))
+    for row in rows:
+        table.add_row(*(_shown(name, value) for name, value in row.items()))
     Console(width=120).print(table)
 
 
-def _shown(value: Any) -> str:
+def _shown(name: str, value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.5f}" if name == "int8_cosine" else f"{value:.1e}"
     if isinstance(value, tuple):
         return " / ".join(map(str, value))
     return f"{value:,}" if isinstance(value, int) else value

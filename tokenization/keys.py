@@ -30,11 +30,12 @@ def all_keys(
 ) -> dict[bytes, bytes]:
     """All keys but those of single bytes, which are `letters`."""
     tokens = source.vocabulary.tokens
-    keys = {text.encode(): text.encode() for text in source.kept}
+    keys = {raw: source.spell(raw).encode() for raw in (text.encode() for text in source.kept)}
     for text in source.spaced:
         raw = b" " + text.encode()
         keys[raw] = (source.spell if source.wide.head(raw) else spell)(raw).encode()
     keys |= wide.spaced_keys(source)
+    keys |= {raw: source.spell(raw).encode() for raw in (text.encode() for text in source.composed)}
     keys |= _comment_keys(source)
     runs = {source.ids[run.encode()] for run in keyed_runs(source)}
     group_ids = runs.union(tokens_of(numbers, source))
@@ -115,7 +116,10 @@ def keyed_runs(source: Source) -> list[str]:
     """The tokens that are a run of one space beyond ASCII, such as two ideographic spaces.
 
     Without those of a space that is in more tokens together with other spaces: those need merges.
+    None where tokens are to be readable.
     """
+    if source.readable:
+        return []
     runs: list[str] = []
     mixed: Counter[str] = Counter()
     for text in runs_of_spaces(source):
@@ -171,7 +175,7 @@ def _comment_keys(source: Source) -> dict[bytes, bytes]:
     keys: dict[bytes, bytes] = {}
     rules, tokens = source.rules, source.ids
     marks = [c for c in map(chr, range(0x21, 0x7F)) if rules.kind(c) is Kind.MARK]
-    for text in comments(source):
+    for text in (raw.decode() for raw in source.comments):
         comment = tokens[text.encode()]
         keys[text.encode()] = source.private[comment].encode()
         near = [(mark + text, -1) for mark in marks] + [(text + mark, 0) for mark in marks]
@@ -263,7 +267,7 @@ def _contractions_kept_apart(source: Source, letters: Mapping[bytes, bytes]) -> 
     than QUOTES_KEPT of them are taken in several steps: the last step may not leave one alone.
     """
     endings = sorted(text[1:] for text in source.rules.contractions)
-    if not endings:
+    if not endings or source.readable:
         return {}
     keys: dict[bytes, bytes] = {}
 

@@ -73,13 +73,17 @@ class Published:
         self,
         progress: Callable[[float], None] | None = None,
         specials: SpecialIds | None = None,
+        form: str = sentencepiece_model.FULL,
     ) -> bytes:
-        """The ModelProto: the one that was there where it will do, else rebuilt."""
+        """The ModelProto: the one that was there where it will do, else rebuilt.
+
+        form: as for `sentencepiece_model.build`; one that was there is in plain form already.
+        """
         if self.model is None:
             assert self.document is not None
             chosen = specials or self.specials
             return sentencepiece_model.build(
-                self.document, progress, specials=chosen, where=self.where
+                self.document, progress, specials=chosen, where=self.where, form=form
             )
         if self.document is None:
             return self.model

@@ -64,12 +64,14 @@ from sentencepiece import SentencePieceProcessor, sentencepiece_model_pb2
 from . import TokenizerError, metaspace
 from .compiler import compile_plan
 from .double_array import charsmap
+from .plain import NULL_SHOWN
 from .plan import Plan, Role, Stage
 from .pre_tokenizer import recognise
 from .spelling import LETTERS_OF_BYTES, byte_letter
 from .tokenizer_json import FILE_NAME, SpecialIds, Vocabulary, original, vocabulary
 
 proto: Any = sentencepiece_model_pb2  # generated at import, unknown to type checkers
+FULL, PLAIN = FORMS = ("full", "plain")
 NO_ID = -1  # SentencePiece's word for a token that the model does not have
 STAGE_SIZE = 2**20  # merges that a stage can hold; float32 scores are exact for 16 such stages
 MAX_RANK = STAGE_SIZE - 1
@@ -88,11 +90,13 @@ def build(
     *,
     specials: SpecialIds | None = None,
     where: str = FILE_NAME,
+    form: str = FULL,
 ) -> bytes:
     """The bytes of a SentencePiece model with the ids of a validated tokenizer.json document.
 
     progress: called with 0.0 to 1.0; where: begins the message of a TokenizerError, raised when
-    the document asks for something that cannot be rebuilt. The same document gives the same bytes.
+    the document asks for something that cannot be rebuilt; form: FULL, or PLAIN for runtimes that
+    read pieces one by one (`plain`). The same document gives the same bytes.
     """
     tell = progress or (lambda fraction: None)
     tell(0.0)
@@ -105,7 +109,7 @@ def build(
     words = vocabulary(document, where)
     _check_normalizer(document.get("normalizer"), where)
     _check_fits(words, where)
-    plan = compile_plan(words, rules, asked)
+    plan = compile_plan(words, rules, asked, readable=form == PLAIN)
     tell(0.4)
     model = serialize(plan, specials or SpecialIds())
     tell(1.0)
@@ -165,7 +169,7 @@ def _describe(trainer: Any, plan: Plan, specials: SpecialIds) -> None:
     trainer.vocab_size = len(plan.pieces)
     trainer.unk_id = unknown
     trainer.unk_piece = plan.pieces[unknown].text
-    is_null = trainer.unk_piece == byte_letter(0)
+    is_null = trainer.unk_piece in (byte_letter(0), NULL_SHOWN)
     trainer.unk_surface = "\0" if is_null else "\N{REPLACEMENT CHARACTER}"
     for name in ("bos", "eos", "pad"):
         token_id = getattr(specials, name)

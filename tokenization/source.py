@@ -1,5 +1,7 @@
 """What is compiled, and what all parts of the compiler ask about it."""
 
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -44,7 +46,9 @@ class Source:
     token that no merge may make; texts: id -> how the token is spelled; looked_up: the words that
     the original takes whole although no merges make them; unreached: tokens that no merge makes;
     comments: "/*" and the like, the longest first, where they need a letter of their own;
-    wide: what is written behind a space; promoted: tokens that are merged before all others.
+    wide: what is written behind a space; promoted: tokens that are merged before all others;
+    readable: whether each token is to be spelled by its own text (`plain`); composed: the texts of
+    tokens then that have a character without a token; never: tokens that may not be found.
     """
 
     vocabulary: Vocabulary
@@ -60,6 +64,22 @@ class Source:
     comments: list[bytes] = field(default_factory=list)
     wide: Spaced = field(default_factory=Spaced)
     promoted: set[bytes] = field(default_factory=set)
+    readable: bool = False
+    composed: set[str] = field(default_factory=set)
+    never: set[int] = field(default_factory=set)
+
+    @property
+    def marks_come_first(self) -> bool:
+        """Whether runs of marks are merged before words: one may begin a word, or a contraction."""
+        merged = self.rules.contractions if self.readable else self.contractions_of_parts
+        return self.rules.marks_begin_words or bool(merged)
+
+    @cached_property
+    def contractions_of_parts(self) -> tuple[str, ...]:
+        """The contractions of one letter that are no token, but the apostrophe and the letter."""
+        short = [text for text in self.rules.contractions if len(text) == 2]
+        results = self.encode(short)
+        return tuple(t for t, ids in zip(short, results, strict=True) if len(ids) == 2)
 
     def encode(self, texts: list[str]) -> list[list[int]]:
         """The ids of some texts."""
@@ -75,10 +95,25 @@ class Source:
             if comment in raw:
                 before, after = raw.split(comment, 1)
                 return self.spell(before) + self.private[self.ids[comment]] + self.spell(after)
+        for text in self._composed_in(raw):
+            before, after = raw.split(text.encode(), 1)
+            return self.spell(before) + spell(text.encode(), text) + self.spell(after)
         head = self.wide.head(raw) if raw[:1] == b" " and len(raw) > 1 else None
         if head is None:
             return spell(raw, self.kept)
         return self.private[self.ids[head]] + spell(raw[len(head) :], self.kept)
+
+    def _composed_in(self, raw: bytes) -> Iterator[str]:
+        """The first of the composed texts in some bytes, as the normalizer finds it."""
+        if self.composed and (text := decoded(raw)) is not None:
+            found = self._pattern.search(text)
+            if found is not None:
+                yield found.group()
+
+    @cached_property
+    def _pattern(self) -> re.Pattern[str]:
+        longest_first = sorted(self.composed, key=lambda text: (-len(text), text))
+        return re.compile("|".join(map(re.escape, longest_first)))
 
 
 def decoded(raw: bytes) -> str | None:

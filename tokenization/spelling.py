@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterable
 LETTERS_OF_BYTES = range(0x180, 0x200)  # for the bytes 0x80 to 0xFF; two bytes each in UTF-8
 NULL_LETTER = "\u0100"
 PRIVATE = range(0xF0000, 0xFFFFE)  # plane 15: for tokens that must never come from merges
+STAND_INS = 0x100000  # plane 16: for characters that are letters of bytes as well
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}".encode()
 CONTINUATION = range(0x80, 0xC0)
 
@@ -21,11 +22,20 @@ _ENCODED = [letter.encode() for letter in _LETTERS]
 
 
 def spell(raw: bytes, kept: Collection[str] = ()) -> str:
-    """The characters for some bytes; those in `kept` stand for themselves where they are whole."""
+    """The characters for some bytes; those in `kept` stand for themselves where they are whole.
+
+    A character that is the letter of a byte too has a stand-in in plane 16.
+    """
     if not kept:
         return "".join([_LETTERS[byte] for byte in raw])
     text = raw.decode(errors="surrogateescape")
-    return "".join([c if c in kept else _letters_of(c) for c in text])
+    return "".join([_kept_letter(c) if c in kept else _letters_of(c) for c in text])
+
+
+def _kept_letter(character: str) -> str:
+    point = ord(character)
+    is_taken = point in LETTERS_OF_BYTES or character == NULL_LETTER
+    return chr(STAND_INS + point) if is_taken else character
 
 
 def _letters_of(character: str) -> str:

@@ -76,8 +76,15 @@ class Vocabulary:
 
 def read(path: Path) -> dict[str, Any]:
     """Reads and validates a tokenizer.json; raises TokenizerError where it cannot be believed."""
+    document = load(path)
+    validate(document, str(path))
+    return document
+
+
+def load(path: Path) -> Any:
+    """The JSON in a file, of any tokenizer; raises TokenizerError where it is none."""
     try:
-        document = json.loads(path.read_bytes())
+        return json.loads(path.read_bytes())
     except OSError as error:
         raise TokenizerError(
             f"{path}: {error.strerror or error}; a readable {FILE_NAME} is needed"
@@ -86,8 +93,6 @@ def read(path: Path) -> dict[str, Any]:
         raise TokenizerError(f"{path}: nested too deeply; not a {FILE_NAME}") from error
     except ValueError as error:  # not JSON, or not UTF-8
         raise TokenizerError(f"{path}: {error}; a JSON document is needed") from error
-    validate(document, str(path))
-    return document
 
 
 def validate(document: Any, where: str) -> None:

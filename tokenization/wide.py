@@ -43,6 +43,8 @@ def spaced(source: Source) -> Spaced:
     leads = {_lead(raw) for raw, head in first.items() if _is_decided(raw, head, source)}
     leads -= _leads_of_words(source)
     contested = {raw for raw in partial if _lead(raw[1:]) in leads}
+    if source.readable:
+        first = {raw: head for raw, head in first.items() if decoded(head) is None}
     heads = {raw: head for raw, head in first.items() if head in contested}
     for raw, head in first.items():
         is_free = len(head) > 1 and _lead(raw) in leads and raw not in heads
@@ -152,7 +154,7 @@ def _keys_of_spaces(source: Source) -> dict[bytes, bytes]:
         elif run == " ":
             head = source.wide.head(b" " + raw)
             keys[b" " + raw] = (source.spell if head else spell)(b" " + raw).encode()
-            for lead in leads if text in rules.shortened else ():
+            for lead in leads if text in rules.shortened and not source.readable else ():
                 if lead not in spaces_begin:
                     keys[b" " + raw + lead] = apart + spell(lead).encode()
     return keys
@@ -164,7 +166,7 @@ def letters_to_text(source: Source) -> dict[bytes, bytes]:
     for text in _wide(source):
         raw = b" " + text.encode()
         head = source.wide.head(raw)
-        if head is not None:
+        if head is not None and f" {text}" not in source.composed:
             letters = source.spell(raw)
             for end in range(1, len(letters)):
                 keys[letters[:end].encode()] = b" " + REPLACEMENT
@@ -184,16 +186,22 @@ def promoted(source: Source) -> set[bytes]:
     ranks = source.vocabulary.ranks
     endings: dict[bytes, list[bytes]] = defaultdict(list)
     beginnings: dict[bytes, int] = {}
+    longer: dict[bytes, int] = {}  # the first merge with what follows
     for raw, rank in ranks.items():
+        for length in range(2, min(len(raw), 4)):
+            longer[raw[:length]] = min(rank, longer.get(raw[:length], rank))
         for length in range(1, min(len(raw), 3)):
             beginnings[raw[:length]] = min(rank, beginnings.get(raw[:length], rank))
             if raw not in source.wide.tokens:
                 endings[raw[-length:]].append(raw)
 
     def is_first(raw: bytes) -> bool:
-        # a rival that is merged with the rest as well comes to the same
+        # a rival that is merged with the rest before that is with more comes to the same
         rivals = ((r, raw[cut:]) for cut in range(1, len(raw)) for r in endings[raw[:cut]])
-        return all(ranks[r] >= ranks[raw] or r + rest in ranks for r, rest in rivals)
+        most = longer.get(raw, MAX_ID)
+        return all(
+            ranks[r] >= ranks[raw] or ranks.get(r + rest, MAX_ID + 1) <= most for r, rest in rivals
+        )
 
     blocks = _first_tokens(source)
     found: set[bytes] = set()

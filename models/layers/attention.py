@@ -1,4 +1,4 @@
-"""Attention over an external key/value cache."""
+"""Attention over an external key/value cache, or over a text that is there as a whole."""
 
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
@@ -19,11 +19,12 @@ MASKED = -1e9
 class Step(NamedTuple):
     """What the layers of one kind share in one call.
 
-    window: where the chunk goes in the cache; mask: [1, 1 or heads, time, slots], added to the
-    scores; rotation: of the positions, None for layers without.
+    window: where the chunk goes in the cache, None where there is none: an encoder's, whose text
+    is one chunk. mask: [1, 1 or heads, time, slots], added to the scores; rotation: of the
+    positions, None for layers without.
     """
 
-    window: Window
+    window: Window | None
     mask: Tensor
     rotation: Rotation | None
 
@@ -39,6 +40,21 @@ def causal_mask(positions: Tensor, context_length: int, reach: int | None = None
     if reach is not None and reach < context_length:
         visible = visible & (slots > positions[:, None] - reach)
     return torch.where(visible, 0.0, MASKED)[None, None]
+
+
+def bidirectional_mask(present: Tensor, reach: int | None = None) -> Tensor:
+    """0 where a position may look, about MASKED elsewhere: [1, 1, time, time], float32.
+
+    present: [1, time], float32, 1 for a token and 0 for padding, which nobody sees. A position sees
+    all tokens, or only those less than `reach` before or behind it (a sliding window).
+    """
+    time = present.shape[1]
+    places = torch.arange(time, device="cpu")
+    distance = (places[:, None] - places).abs()
+    hidden = torch.zeros(time, time, device="cpu")
+    if reach is not None:
+        hidden = torch.where(distance < reach, 0.0, MASKED)
+    return (1 - present)[:, None, None] * MASKED + hidden
 
 
 def attend(
@@ -94,7 +110,7 @@ class Heads(NamedTuple):
 
 
 class Attention(Block):
-    """Causal self-attention over the cache.
+    """Self-attention over the cache, or over the text itself where there is none.
 
     Parts: q, hidden to heads * head_dim; k and v, hidden to kv_heads * head_dim; o, heads *
     head_dim to hidden. The head counts follow from their shapes.
@@ -110,17 +126,24 @@ class Attention(Block):
         self.head_dim = head_dim
         self.attend = attend or scaled(head_dim**-0.5)
 
-    def forward(self, x: Tensor, step: Step, cache: KeyValue) -> tuple[Tensor, KeyValue]:
+    def forward(self, x: Tensor, step: Step, cache: KeyValue | None) -> tuple[Tensor, KeyValue]:
         """x: [batch, time, hidden]. Returns x's shape, and the cache with the chunk in it."""
         *parts, output = self.children()
+        y, written = self.mix(x, step, cache, *parts)
+        return output(y), written
+
+    def mix(
+        self, x: Tensor, step: Step, cache: KeyValue | None, *parts: nn.Module
+    ) -> tuple[Tensor, KeyValue]:
+        """All but the last part: [batch, time, heads * head_dim], and the cache."""
         q, k, v = self.project(x, *parts)
         if step.rotation is not None:
             q, k = rotate(q, step.rotation), rotate(k, step.rotation)
-        cache = KeyValue(
-            write(cache.key, k.transpose(1, 2), step.window),
-            write(cache.value, v.transpose(1, 2), step.window),
-        )
-        return output(self.attend(q, cache.key, cache.value, step.mask)), cache
+        k, v = k.transpose(1, 2), v.transpose(1, 2)
+        if step.window is not None:
+            assert cache is not None
+            k, v = write(cache.key, k, step.window), write(cache.value, v, step.window)
+        return self.attend(q, k, v, step.mask), KeyValue(k, v)
 
     def project(self, x: Tensor, *parts: nn.Module) -> Projected:
         """q, k and v by all parts but the last, as they go into the rotation.

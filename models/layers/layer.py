@@ -1,6 +1,7 @@
-"""The ways in which attention and a feed-forward make a decoder's layer.
+"""The ways in which attention and a feed-forward make a layer.
 
-x is [batch, time, hidden] throughout; each layer returns that shape, and its cache.
+x is [batch, time, hidden] throughout; each layer returns that shape, and its cache. cache is None
+in an encoder.
 """
 
 from torch import Tensor
@@ -17,11 +18,11 @@ class PreNormLayer(Block):
     in the Transformer Architecture", figure 1 (b).
     """
 
-    def forward(self, x: Tensor, step: Step, cache: KeyValue) -> tuple[Tensor, KeyValue]:
+    def forward(self, x: Tensor, step: Step, cache: KeyValue | None) -> tuple[Tensor, KeyValue]:
         norm, attention, second_norm, feed_forward = self.children()
-        y, cache = attention(norm(x), step, cache)
+        y, written = attention(norm(x), step, cache)
         x = x + y
-        return x + feed_forward(second_norm(x)), cache
+        return x + feed_forward(second_norm(x)), written
 
 
 class PostNormLayer(Block):
@@ -30,11 +31,11 @@ class PostNormLayer(Block):
     Parts: attention, norm, feed-forward, norm. Source: OLMo 2's report, 2024, section 3.2.
     """
 
-    def forward(self, x: Tensor, step: Step, cache: KeyValue) -> tuple[Tensor, KeyValue]:
+    def forward(self, x: Tensor, step: Step, cache: KeyValue | None) -> tuple[Tensor, KeyValue]:
         attention, norm, feed_forward, second_norm = self.children()
-        y, cache = attention(x, step, cache)
+        y, written = attention(x, step, cache)
         x = x + norm(y)
-        return x + second_norm(feed_forward(x)), cache
+        return x + second_norm(feed_forward(x)), written
 
 
 class SandwichLayer(Block):
@@ -44,11 +45,11 @@ class SandwichLayer(Block):
     2, "Post-norm and pre-norm".
     """
 
-    def forward(self, x: Tensor, step: Step, cache: KeyValue) -> tuple[Tensor, KeyValue]:
+    def forward(self, x: Tensor, step: Step, cache: KeyValue | None) -> tuple[Tensor, KeyValue]:
         before, attention, after, second_before, feed_forward, second_after = self.children()
-        y, cache = attention(before(x), step, cache)
+        y, written = attention(before(x), step, cache)
         x = x + after(y)
-        return x + second_after(feed_forward(second_before(x))), cache
+        return x + second_after(feed_forward(second_before(x))), written
 
 
 class ParallelLayer(Block):
@@ -58,8 +59,8 @@ class ParallelLayer(Block):
     al. 2022, PaLM, section 2.
     """
 
-    def forward(self, x: Tensor, step: Step, cache: KeyValue) -> tuple[Tensor, KeyValue]:
+    def forward(self, x: Tensor, step: Step, cache: KeyValue | None) -> tuple[Tensor, KeyValue]:
         norm, attention, feed_forward = self.children()
         normed = norm(x)
-        y, cache = attention(normed, step, cache)
-        return x + y + feed_forward(normed), cache
+        y, written = attention(normed, step, cache)
+        return x + y + feed_forward(normed), written

@@ -155,6 +155,19 @@ def test_tokenizer(taskpress: Taskpress, tiny: Path, tmp_path: Path) -> None:
     assert rebuilt.decode(rebuilt.encode(TEXT)) == TEXT
 
 
+def test_a_tokenizer_that_is_read_piece_by_piece(
+    taskpress: Taskpress, tiny: Path, tmp_path: Path
+) -> None:
+    output, bundle = tmp_path / "plain.model", tmp_path / "plain.task"
+    succeeded(taskpress("tokenizer", tiny, "-o", output, "--form", "plain"))
+    processor = SentencePieceProcessor(model_file=str(output))
+    pieces = [processor.id_to_piece(token_id) for token_id in processor.encode(TEXT)]
+    assert "".join(pieces).replace("▁", " ").startswith("Don't panic: 42 files, na")
+    options = ("--tokenizer-form", "plain", "--quantize", "none", "--context-length", "64")
+    succeeded(taskpress("build", tiny, "-o", bundle, *options))
+    assert read_task(bundle).read(TOKENIZER) == output.read_bytes()
+
+
 def test_a_tokenizer_model_is_passed_through(
     taskpress: Taskpress, checkpoint: Path, tiny_tokenizer: bytes, tmp_path: Path
 ) -> None:

@@ -1,4 +1,4 @@
-"""The signatures of a decoder: names, shapes, and that they compute what the module does."""
+"""The signatures: names, shapes, and that they compute what the module does."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -9,7 +9,12 @@ import pytest
 import torch
 from ai_edge_litert.interpreter import Interpreter
 from taskpress.converter import ConversionError
-from taskpress.converter.signatures import LONGEST_CONTEXT, decoder_signatures
+from taskpress.converter.signatures import (
+    LONGEST_CONTEXT,
+    LONGEST_TEXT,
+    decoder_signatures,
+    encoder_signature,
+)
 from torch import Tensor, nn
 
 VOCABULARY, HIDDEN, CONTEXT = 11, 8, 12
@@ -153,3 +158,39 @@ def test_the_shortest_and_the_longest_lengths(decoder: Decoder) -> None:
     found = decoder_signatures(decoder, [1, CONTEXT], CONTEXT)
     assert [signature.name for signature in found] == ["prefill_1", "prefill_12", "decode"]
     assert decoder_signatures(decoder, [1], 1)[0].inputs["kv_cache_k_0"].shape == (1, 1, 1, HIDDEN)
+
+
+class Encoder(nn.Module):
+    """The mean of the rows of the tokens that are there."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = nn.Embedding(VOCABULARY, HIDDEN)
+
+    def forward(self, tokens: Tensor, mask: Tensor) -> dict[str, Tensor]:
+        present = mask.float()[..., None]
+        return {"embedding": (self.table(tokens) * present).sum(1) / present.sum(1)}
+
+
+def test_encode(written: Callable[..., Path]) -> None:
+    torch.manual_seed(0)
+    module = Encoder()
+    signature = encoder_signature(module, 12)
+    assert signature.name == "encode"
+    shapes = {name: (spec.shape, spec.dtype) for name, spec in signature.inputs.items()}
+    assert shapes == {"tokens": ((1, 12), "int32"), "mask": ((1, 12), "int32")}
+    runner: Any = Interpreter(str(written(module, [signature]))).get_signature_runner("encode")
+    expected = module.table.weight[TOKENS].mean(0).detach().numpy()
+    for padding in (0, 7):
+        tokens = np.full((1, 12), padding, np.int32)
+        tokens[0, : len(TOKENS)] = TOKENS
+        mask = (np.arange(12) < len(TOKENS)).astype(np.int32)[None]
+        found = runner(tokens=tokens, mask=mask)
+        assert set(found) == {"embedding"}
+        np.testing.assert_allclose(found["embedding"][0], expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("length", [-1, 0, LONGEST_TEXT + 1])
+def test_an_encode_length_that_cannot_be_is_refused(length: int) -> None:
+    with pytest.raises(ConversionError, match=rf"^encode length {length}: needed 1 to "):
+        encoder_signature(Encoder(), length)

@@ -266,7 +266,8 @@ def test_architectures_are_found_by_their_file() -> None:
 
 
 @pytest.mark.parametrize(
-    "model_type", ["bert", "_config", "layers", "os.path", "../llama", "", None, 7, ["llama"], {}]
+    "model_type",
+    ["roberta", "_config", "layers", "os.path", "../llama", "", None, 7, ["llama"], {}],
 )
 def test_an_unknown_model_type(model_type: object) -> None:
     message = f"config.json: model_type={model_type!r}: not implemented; taskpress.models has "

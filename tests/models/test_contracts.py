@@ -4,10 +4,13 @@ from pathlib import Path
 
 import pytest
 from contracts import CONFIGS, measure
+from encoder_contracts import ENCODER_CONFIGS, SENTENCES, measure_encoder
 from taskpress.models import architectures
 
+DECODER_CONFIGS = [config for config in CONFIGS if config not in ENCODER_CONFIGS]
 
-@pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.stem)
+
+@pytest.mark.parametrize("config", DECODER_CONFIGS, ids=lambda config: config.stem)
 def test_contract(config: Path) -> None:
     contract = measure(config)
     assert contract.eager <= 1e-4, contract
@@ -16,6 +19,20 @@ def test_contract(config: Path) -> None:
     assert contract.int8_kl <= 0.02, contract
     # One more partition than layers: only the writes to the cache lie between them.
     assert contract.partitions == (contract.layers + 1, contract.layers + 1), contract
+
+
+@pytest.mark.parametrize("kind", SENTENCES)
+@pytest.mark.parametrize("config", ENCODER_CONFIGS, ids=lambda config: config.stem)
+def test_encoder_contract(config: Path, kind: str) -> None:
+    contract = measure_encoder(config, kind)
+    assert contract.eager <= 1e-4, contract
+    assert contract.padding <= 1e-5, contract
+    assert contract.tflite <= 1e-4, contract
+    assert contract.int8_cosine >= 0.99, contract
+    # However many layers: the tables' rows and the mask's integers lie before the first, and where
+    # heads are grouped BROADCAST_TO, which repeats the mask.
+    assert contract.partitions == (1 if config.stem == "bert" else 2), contract
+    assert contract.layers > 2, contract
 
 
 def test_every_architecture_has_a_configuration() -> None:

@@ -8,9 +8,17 @@ import gguf.constants
 import pytest
 import torch
 from contracts import CONFIGS
-from taskpress.models import CheckpointError, architecture, architectures, families
+from taskpress.models import (
+    ENCODERS,
+    CheckpointError,
+    architecture,
+    architectures,
+    families,
+    model_type_of,
+)
 from taskpress.models._config import read_config
 from taskpress.models._gguf_mapping import GgufArchitecture
+from taskpress.models.layers.encoder import Encoder
 
 MODELS = Path(__file__).parents[2] / "models"
 FAMILIES = architectures()
@@ -22,7 +30,7 @@ def config_of(model_type: str) -> dict[str, Any]:
 
 
 def build(config: dict[str, Any]) -> Any:
-    module = architecture(config["model_type"])
+    module = architecture(model_type_of(config))
     with torch.device("meta"):
         return module.Model(read_config(config, module.Config, "config.json"))
 
@@ -40,6 +48,8 @@ def test_a_needed_key_is_missed(model_type: str) -> None:
     config = config_of(model_type)
     for key in family.needed:
         rest = {name: value for name, value in config.items() if name != key}
+        if model_type_of(rest) != model_type:
+            continue  # it is what tells it from another
         with pytest.raises(CheckpointError, match=f"no {key}; taskpress.models.{model_type} needs"):
             build(rest)
 
@@ -68,6 +78,11 @@ def test_every_key_with_a_default_may_be_left_out(model_type: str) -> None:
 @pytest.mark.parametrize("model_type", FAMILIES)
 def test_a_family_is_one_short_file(model_type: str) -> None:
     assert len((MODELS / f"{model_type}.py").read_text().splitlines()) <= 200
+
+
+def test_the_encoders_are_those_whose_model_is_one() -> None:
+    found = {name for name in FAMILIES if issubclass(architecture(name).Model, Encoder)}
+    assert found == ENCODERS
 
 
 @pytest.mark.parametrize("family", [f for f in families() if f.gguf], ids=lambda f: f.model_type)

@@ -1,5 +1,6 @@
 """The ids that the rebuilt model gives against those of the original."""
 
+import os
 import random
 import re
 import sysconfig
@@ -54,8 +55,12 @@ PARTS = st.sampled_from("  \n\t\r'\",.(<|>0123456789abcstrevmldé—日😀ß§�
     ["    ", "\r\n", "'s", "'re", "''", " the", "return", "<|im_end|>", "don't"]
 )
 TEXTS = st.text() | st.lists(PARTS, max_size=30).map("".join)
+# a long run: TASKPRESS_EXAMPLES=200000 pytest tests/tokenization/test_exactness.py -k any_text
+EXAMPLES = int(os.environ.get("TASKPRESS_EXAMPLES", "400"))
 RUN = settings(
-    max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=EXAMPLES,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 
 
