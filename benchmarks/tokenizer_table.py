@@ -61,22 +61,29 @@ def main(arguments: list[str] | None = None) -> int:
     if options.json is not None and options.json.exists():
         rows = json.loads(options.json.read_bytes())
     chosen = options.tokenizers or ([] if options.show else names())
-    for vocabulary in vocabularies(chosen, options.training):
-        for kind, model in _models(vocabulary, options.peer, options.kinds):
-            print(f"{vocabulary.name}: {kind}", file=sys.stderr)
-            row: Row = {"tokenizer": vocabulary.name, "model": kind}
-            row |= measured(vocabulary, model, options, _shortened(kind, options.corpus))
-            rows = [*(old for old in rows if not _is_same(old, row)), row]
-            if options.json is not None:
-                beside = options.json.with_suffix(".part")
-                beside.write_text(json.dumps(rows, ensure_ascii=False, indent=1), encoding="utf-8")
-                beside.replace(options.json)
+    with tempfile.TemporaryDirectory() as folder:
+        short = _shortened(options.corpus, Path(folder)) if options.peer else []
+        for vocabulary in vocabularies(chosen, options.training):
+            for kind, model in _models(vocabulary, options.peer, options.kinds):
+                print(f"{vocabulary.name}: {kind}", file=sys.stderr)
+                row: Row = {"tokenizer": vocabulary.name, "model": kind}
+                corpora = short if kind.startswith("peer") else options.corpus
+                row |= measured(vocabulary, model, options, corpora)
+                rows = [*(old for old in rows if not _is_same(old, row)), row]
+                _write(rows, options.json)
     print(tables(sorted(rows, key=lambda row: names().index(row["tokenizer"]))))
     return 0
 
 
 def _is_same(one: Row, other: Row) -> bool:
     return all(one[key] == other[key] for key in ("tokenizer", "model"))
+
+
+def _write(rows: list[Row], path: Path | None) -> None:
+    if path is not None:
+        beside = path.with_suffix(".part")
+        beside.write_text(json.dumps(rows, ensure_ascii=False, indent=1), encoding="utf-8")
+        beside.replace(path)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -148,13 +155,11 @@ def _without_null(model: bytes) -> bytes | None:
     return parsed.SerializeToString() if having else None
 
 
-def _shortened(kind: str, corpora: Corpora) -> Corpora:
-    """The corpora, for the peer's models only blocks from all over each."""
-    if not kind.startswith("peer"):
-        return corpora
+def _shortened(corpora: Corpora, folder: Path) -> Corpora:
+    """Blocks from all over each corpus, for the peer's models."""
     shorter = []
-    for category, path in corpora:
-        short = path.with_suffix(".short")
+    for position, (category, path) in enumerate(corpora):
+        short = folder / f"{position}-{path.name}"
         step = 1 + corpus.size_bytes(path) // PEER_BYTES
         with short.open("w", encoding="utf-8", newline="") as out:
             out.writelines(islice(corpus.blocks(path), 0, None, step))

@@ -132,7 +132,7 @@ def _gemma() -> sources.Published:
         with path.open("wb") as out:
             for i in range(1, 5):
                 package = import_module(f"{GEMMA}_part{i}")
-                (part,) = (Path(package.__path__[0]) / "data").glob(f"*.part{i:02}")
+                (part,) = (Path(package.__path__[0]) / "data").glob("*.gguf.part*")
                 out.write(part.read_bytes())
         with open_checkpoint(path) as checkpoint:
             return sources.read_gguf(checkpoint.metadata, path.name)
