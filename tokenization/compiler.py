@@ -154,7 +154,8 @@ def _is_crossed(character: str, partial: Mapping[bytes, set[str]], source: Sourc
     partial: the first bytes of characters with which tokens end -> the characters before those.
     """
     raw = character.encode()
-    before = (c for end in range(1, len(raw)) for c in partial.get(raw[:end], ()) if c >= "\x80")
+    # C1's control characters are in broken texts only, and tokens of these cross to any "\xc2.."
+    before = (c for end in range(1, len(raw)) for c in partial.get(raw[:end], ()) if c >= "\xa0")
     return any(len(source.rules.cut(c + character)) == 1 for c in before)
 
 

@@ -14,7 +14,7 @@ from .source import Source, decoded, is_lone, runs_of_spaces, words_beginning
 from .spelling import spell
 
 LEAD_BYTES = range(0xC2, 0xF5)
-FREQUENT = " \t"
+FREQUENT = " \t\n\r"
 # Runs that mix another space with others are rare, and the glue for all tokens behind one is 2 MB.
 FOLLOWERS_OF_RARE_SPACES = 20_000
 FIRST_WIDE = b"\xe2\xba\x80"  # U+2E80, from where on characters are those of East Asia
