@@ -168,3 +168,20 @@ def test_sizes_that_are_refused(sizes: tuple[Any, ...], message: str) -> None:
         model = Model(read_config(config(), Config, "config.json"))
     with pytest.raises(ConversionError, match=message):
         encoder_decoder_signatures(model, *sizes)
+
+
+@pytest.mark.parametrize("which", [GATED, RELU], ids=["untied", "tied"])
+def test_what_transformers_saves(which: Path, tmp_path: Path) -> None:
+    """Its config.json says of every model that its head is tied, and how it is scaled."""
+    with random_encoder_decoder(which) as (theirs, checkpoint):
+        tokens = tokens_of(checkpoint)
+        theirs.save_pretrained(tmp_path)
+        path = tmp_path / "config.json"
+        saved = json.loads(path.read_text())
+        expected = logits(checkpoint.path, tokens)
+        if which == GATED:
+            assert saved["tie_word_embeddings"] is True
+            with pytest.raises(CheckpointError, match="set tie_word_embeddings to false if both"):
+                logits(tmp_path, tokens)
+            path.write_text(json.dumps({**saved, "tie_word_embeddings": False}))
+        np.testing.assert_array_equal(logits(tmp_path, tokens), expected)
