@@ -14,11 +14,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..models import ENCODERS, model_type_of
+from ..models import ENCODER_DECODERS, ENCODERS, model_type_of
 from ..models._checkpoint import Checkpoint, open_checkpoint
 from ..tokenization import TokenizerError
 from ..tokenization.sentencepiece_model import FULL
 from . import BundleError, metadata
+from .answer_quality import AnswerQuality
 from .embedding_quality import EmbeddingQuality
 from .output import refuse_existing, whole_file
 from .progress import Progress, progress
@@ -50,7 +51,8 @@ class Options:
     `input`, given by the runtime. prefill_logits: prefill gives the logits of all its tokens too.
     smoothing: for int8, look at the model's activations on a short text first, and move their
     outliers into the weights. encode_length: tokens that an encoder takes, which has none of the
-    lengths, mask and logits above; None: ENCODE_LENGTH, or all positions that it has if fewer.
+    lengths, mask and logits above; None: ENCODE_LENGTH, or all positions that it has if fewer. A
+    decoder beside an encoder has them, but without prefill_lengths no prefill.
     """
 
     quantize: str = "int8"
@@ -89,7 +91,7 @@ class Report:
     cpu_seconds: float
     bundle: Mapping[str, Any] = field(default_factory=dict)
     quality_text: str | None = None
-    quality: Quality | EmbeddingQuality | None = None
+    quality: Quality | EmbeddingQuality | AnswerQuality | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The report as plain values, for JSON."""
@@ -145,9 +147,10 @@ def build(
     started, options = time.monotonic(), options or Options()
     refuse_existing(output, force=force)
     with open_checkpoint(source) as checkpoint:
-        if is_encoder(checkpoint):
+        if is_encoder(checkpoint) or is_encoder_decoder(checkpoint):
+            kind = "an encoder" if is_encoder(checkpoint) else "an encoder-decoder"
             raise BundleError(
-                f"{checkpoint.path}: {model_type_of(checkpoint.config)} is an encoder, and a "
+                f"{checkpoint.path}: {model_type_of(checkpoint.config)} is {kind}, and a "
                 ".task bundle holds an LLM; use taskpress convert"
             )
         tokenizer = _tokenizer(checkpoint, tokenizer_form, ignore_flags)
@@ -173,6 +176,11 @@ def is_encoder(checkpoint: Checkpoint) -> bool:
     return checkpoint.folder is not None and model_type_of(checkpoint.config) in ENCODERS
 
 
+def is_encoder_decoder(checkpoint: Checkpoint) -> bool:
+    """Whether it is that of both. Imports no torch either."""
+    return checkpoint.folder is not None and model_type_of(checkpoint.config) in ENCODER_DECODERS
+
+
 def _tokenizer(checkpoint: Checkpoint, form: str, ignore_flags: bool) -> bytes:
     with progress("tokenizer", "%") as report:
 
@@ -191,7 +199,8 @@ def _encoder(checkpoint: Checkpoint, options: Options, compare: bool) -> Encode 
     if not needed or not has_tokenizer(checkpoint):
         return None
     try:
-        if checkpoint.folder is not None and is_encoder(checkpoint):
+        both = is_encoder_decoder(checkpoint)
+        if checkpoint.folder is not None and (both or is_encoder(checkpoint)):
             return text_encoder(checkpoint.folder)
         return encoder(checkpoint)
     except TokenizerError as error:

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from ..converter.smooth import Ranges
-from ..models import CheckpointError
+from ..models import ENCODER_DECODERS, CheckpointError, model_type_of
 from ..models._checkpoint import Checkpoint
-from ..models._model import streamed_logits, streamed_outputs
+from ..models._model import streamed_answers, streamed_logits, streamed_outputs
 from .rebuild import Encode
 
 # Enough to see which channels have outliers: they are the same ones in every text.
@@ -40,7 +40,7 @@ def ranges_of(
         ranges[name] = Ranges(x.abs().flatten(0, -2).amax(0).numpy(), weights.numpy())
         progress(len(ranges), matrices)
 
-    with _one_thread():
+    with one_thread():
         streamed_logits(checkpoint, tokens, observe)
     return ranges
 
@@ -50,8 +50,9 @@ def encoder_ranges_of(
 ) -> dict[str, Ranges]:
     """As `ranges_of`, for an encoder: what it takes of each paragraph as a text by itself.
 
-    encode: gives the special tokens too, which have outliers of their own; length: the most tokens
-    that the encoder takes.
+    A decoder beside it takes the same text, as the answer that it has given so far. encode: gives
+    the special tokens too, which have outliers of their own; length: the most tokens that the
+    encoder takes.
     """
     length = min(length, _TOKENS)
     paragraphs = calibration_text().strip().split("\n\n")
@@ -69,9 +70,21 @@ def encoder_ranges_of(
         ranges[name] = Ranges(inputs, weights.numpy())
         progress(done // len(texts), matrices)
 
-    with _one_thread():
-        streamed_outputs(checkpoint, texts, observe)
+    with one_thread():
+        if model_type_of(checkpoint.config) in ENCODER_DECODERS:
+            streamed_answers(checkpoint, [(t, answer_to(checkpoint, t)) for t in texts], observe)
+        else:
+            streamed_outputs(checkpoint, texts, observe)
     return ranges
+
+
+def answer_to(checkpoint: Checkpoint, text: list[int]) -> list[int]:
+    """What a decoder takes while it repeats a text: the token that all answers start with first."""
+    config = {**checkpoint.config, **checkpoint.generation_config}
+    named = [config.get(key) for key in ("decoder_start_token_id", "pad_token_id")]
+    vocabulary = int(checkpoint.config["vocab_size"])
+    start = next((i for i in named if type(i) is int and 0 <= i < vocabulary), 0)
+    return [start, *text[:-1]]
 
 
 def encoder_tokens(checkpoint: Checkpoint, encode: Encode, text: str, length: int) -> list[int]:
@@ -96,7 +109,7 @@ def _begin(checkpoint: Checkpoint) -> list[int]:
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """Has torch use one thread meanwhile.
 
     The products are small: with more, on a machine that is busy, threads mostly wait for each

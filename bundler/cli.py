@@ -174,7 +174,8 @@ def _add_conversion(parser: argparse.ArgumentParser) -> None:
         "--prefill-lengths",
         type=lengths,
         metavar="N,N,...",
-        help="a signature prefill_N for each (8,64,128,256,512,1024 as far as they fit)",
+        help="a signature prefill_N for each (8,64,128,256,512,1024 as far as they fit; of an "
+        "encoder-decoder none)",
     )
     group.add_argument(
         "--context-length",
@@ -187,8 +188,8 @@ def _add_conversion(parser: argparse.ArgumentParser) -> None:
         "--encode-length",
         type=count,
         metavar="N",
-        help="of an encoder, in the place of both: the tokens of a text (256, or as many as it has "
-        "positions)",
+        help="of an encoder, in the place of both, and of an encoder-decoder besides: the tokens "
+        "of a text (256, or as many as it has positions)",
     )
     group.add_argument(
         "--mask",

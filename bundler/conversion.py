@@ -9,13 +9,18 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from ..converter.convert import Plan, plan_model, write_model
-from ..converter.signatures import decoder_signatures, encoder_signature
+from ..converter.signatures import (
+    decoder_signatures,
+    encoder_decoder_signatures,
+    encoder_signature,
+)
 from ..converter.trace import Signature
 from ..models import CheckpointError
 from ..models._checkpoint import Checkpoint
 from ..models._model import model_without_weights
 from . import BundleError
-from .build import ENCODE_LENGTH, Options, Report, is_encoder
+from .answer_quality import measure_answers
+from .build import ENCODE_LENGTH, Options, Report, is_encoder, is_encoder_decoder
 from .calibrate import calibration_text, encoder_ranges_of, ranges_of
 from .embedding_quality import measure_encoder
 from .memory import memory_bytes, peak_memory_bytes
@@ -88,7 +93,7 @@ class Conversion:
 
     def compared(self, report: Report, model: Path | bytes) -> Report:
         """The report with the distance of what the model says from what the checkpoint does."""
-        if is_encoder(self.checkpoint):
+        if is_encoder(self.checkpoint) or is_encoder_decoder(self.checkpoint):
             return self._compared_encoder(report, model)
         if self.encode is not None:
             text, tokens = (
@@ -111,6 +116,11 @@ class Conversion:
         text, encode = "bundler/sample.txt", self.encode
         if encode is None:
             text, encode = _NO_TOKENIZER, self._random_ids
+        if is_encoder_decoder(self.checkpoint):
+            with progress("comparing answers", "texts") as report_progress:
+                quality = measure_answers(self.checkpoint, model, encode, report_progress)
+            print(f"{self.output}: {quality}")
+            return replace(report, quality_text=text, quality=quality)
         with progress("comparing embeddings", "texts") as report_progress:
             quality = measure_encoder(self.checkpoint, model, encode, report_progress)
         print(
@@ -131,7 +141,7 @@ def _plan(checkpoint: Checkpoint, options: Options, encode: Encode | None) -> Pl
     ranges = {}
     if options.quantize == "int8" and options.smoothing and encode is not None:
         with progress("looking at activations", "layers") as report_progress:
-            if is_encoder(checkpoint):
+            if is_encoder(checkpoint) or is_encoder_decoder(checkpoint):
                 length = signatures[0].inputs["tokens"].shape[1]
                 ranges = encoder_ranges_of(checkpoint, encode, length, report_progress)
             else:
@@ -141,7 +151,7 @@ def _plan(checkpoint: Checkpoint, options: Options, encode: Encode | None) -> Pl
 
 
 def _signatures(checkpoint: Checkpoint, model: Any, options: Options) -> list[Signature]:
-    """Those of a decoder, or that of an encoder. Raises for options that do not fit."""
+    """Those of a decoder, of an encoder, or of both. Raises for options that do not fit."""
     longest = checkpoint.config.get("max_position_embeddings")
     most = longest if isinstance(longest, int) else None
     if is_encoder(checkpoint):
@@ -149,14 +159,32 @@ def _signatures(checkpoint: Checkpoint, model: Any, options: Options) -> list[Si
         length = options.encode_length or min(ENCODE_LENGTH, most or ENCODE_LENGTH)
         _check_length("an encode length", length, most)
         return [encoder_signature(model, length)]
-    _refuse_given(checkpoint, options, _ENCODER_OPTIONS, "a decoder")
-    _check_length("a context length", options.context_length, most)
     if options.mask not in ("graph", "input"):
         raise BundleError(f"mask {options.mask!r}: needed `graph` or `input`")
+    if is_encoder_decoder(checkpoint):
+        return _of_both(checkpoint, model, options)
+    _refuse_given(checkpoint, options, _ENCODER_OPTIONS, "a decoder")
+    _check_length("a context length", options.context_length, most)
     return decoder_signatures(
         model,
         options.lengths(),
         options.context_length,
+        mask_input=options.mask == "input",
+        prefill_logits=options.prefill_logits,
+    )
+
+
+def _of_both(checkpoint: Checkpoint, model: Any, options: Options) -> list[Signature]:
+    if options.prefill_logits and options.prefill_lengths is None:
+        raise BundleError(
+            f"{checkpoint.path}: is an encoder-decoder, whose prompt goes to its encoder; "
+            "--prefill-logits needs --prefill-lengths"
+        )
+    return encoder_decoder_signatures(
+        model,
+        options.encode_length or ENCODE_LENGTH,
+        options.context_length,
+        options.prefill_lengths or (),
         mask_input=options.mask == "input",
         prefill_logits=options.prefill_logits,
     )

@@ -34,14 +34,16 @@ def check_model(path: Path) -> None:
     if model is None:
         raise BundleError(f"{path}: is no TFLite model; make one with taskpress convert")
     names = [signature.name for signature in model.signatures]
-    if "decode" not in names or not any(name.startswith("prefill") for name in names):
+    prefill = any(name.startswith("prefill") for name in names)
+    # With `encode`, the decoder's other inputs are what an encoder makes of another text.
+    if "decode" not in names or not prefill or "encode" in names:
         raise _no_llm(str(path), names)
 
 
 def _no_llm(where: str, names: Iterable[str]) -> BundleError:
     return BundleError(
         f"{where}: has the signatures {', '.join(sorted(names)) or 'none'}; an LLM has decode and "
-        "prefill_N"
+        "prefill_N, and no encode"
     )
 
 

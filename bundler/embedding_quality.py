@@ -39,8 +39,7 @@ def measure_encoder(
     from .calibrate import encoder_tokens
 
     def read(length: int) -> list[list[int]]:
-        sentences = re.split(r"(?<=[.!?])\s+", sample_text().strip())
-        return [encoder_tokens(checkpoint, encode, text, length) for text in sentences]
+        return [encoder_tokens(checkpoint, encode, text, length) for text in sentences()]
 
     silence_at_exit()
     with native_log() as log:
@@ -55,6 +54,11 @@ def measure_encoder(
     expected = [y.flatten().numpy() for y in streamed_outputs(checkpoint, texts)]
     cosines = [cosine(x[: y.size], y) for x, y in zip(outputs, expected, strict=True)]
     return EmbeddingQuality(len(texts), float(np.mean(cosines)), float(np.min(cosines)))
+
+
+def sentences() -> list[str]:
+    """Those of the sample text."""
+    return re.split(r"(?<=[.!?])\s+", sample_text().strip())
 
 
 def cosine(x: np.ndarray, y: np.ndarray) -> float:

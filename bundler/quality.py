@@ -55,11 +55,7 @@ def measure(
     with Session(model) as session:
         tokens = tokens[: session.context_length]
         logits = reference_logits(checkpoint, tokens)
-        if not np.isfinite(logits).all():
-            raise CheckpointError(
-                f"{checkpoint.path}: its logits are not finite; the checkpoint is damaged, or not "
-                "meant for float32"
-            )
+        refuse_not_finite(checkpoint, logits)
         decoded = dict.fromkeys(min(n, len(tokens) - 1) for n in session.prefill_lengths)
         totals = _compare(session, logits, tokens, decoded, progress)
         return Quality(**totals, prefill_difference=_prefill_difference(session, tokens, decoded))
@@ -123,6 +119,15 @@ def reference_logits(checkpoint: Checkpoint, tokens: Sequence[int]) -> np.ndarra
     from ..models._model import streamed_logits
 
     return streamed_logits(checkpoint, tokens).numpy()
+
+
+def refuse_not_finite(checkpoint: Checkpoint, logits: np.ndarray) -> None:
+    """Raises CheckpointError where a checkpoint's own logits are not finite."""
+    if not np.isfinite(logits).all():
+        raise CheckpointError(
+            f"{checkpoint.path}: its logits are not finite; the checkpoint is damaged, or not "
+            "meant for float32"
+        )
 
 
 def log_softmax(logits: np.ndarray) -> np.ndarray:

@@ -1,7 +1,7 @@
 """The signatures: `prefill_{N}` and `decode`, as LLM runtimes look for them, and `encode`."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -15,11 +15,14 @@ LONGEST_CONTEXT = 1 << 20
 # A text's mask is a constant of length * length: 64 MB.
 LONGEST_TEXT = 1 << 12
 
+# Of each layer, keys and values.
+Layers = Sequence[tuple[Tensor, Tensor]]
+
 
 class DecoderModule(Protocol):
     """A decoder with an external key/value cache, as `decoder_signatures` takes it."""
 
-    def empty_cache(self, context_length: int, /) -> Sequence[tuple[Tensor, Tensor]]:
+    def empty_cache(self, context_length: int, /) -> Layers:
         """The cache of each layer: two [1, kv_heads, context_length, head_dim]."""
         ...
 
@@ -27,10 +30,10 @@ class DecoderModule(Protocol):
         self,
         tokens: Tensor,
         positions: Tensor,
-        cache: Sequence[tuple[Tensor, Tensor]],
+        cache: Layers,
         mask: Tensor | None,
         /,
-    ) -> tuple[Tensor, Sequence[tuple[Tensor, Tensor]]]:
+    ) -> tuple[Tensor, Layers]:
         """Logits [1, time, vocabulary] for tokens [1, time] at positions [time]; the new cache."""
         ...
 
@@ -50,31 +53,11 @@ def decoder_signatures(
     feeds the last token of the prompt through decode; in all with prefill_logits.
     Source of the names: what LiteRT-LM and MediaPipe look for in a model.
     """
-    if not 1 <= context_length <= LONGEST_CONTEXT:
-        raise ConversionError(f"context length {context_length}: needed 1 to {LONGEST_CONTEXT}")
-    if not prefill_lengths or not all(1 <= n <= context_length for n in prefill_lengths):
+    if not prefill_lengths:
         raise ConversionError(
-            f"prefill lengths {list(prefill_lengths)} with context length {context_length}: needed "
-            "at least one, each from 1 to the context length"
+            f"prefill lengths [] with context length {context_length}: needed at least one"
         )
-    with torch.device("meta"):
-        empty = module.empty_cache(context_length)
-    cache = {
-        f"kv_cache_{kind}_{i}": TensorSpec(tuple(tensor.shape))
-        for i, layer in enumerate(empty)
-        for kind, tensor in zip("kv", layer, strict=True)
-    }
-    signatures = []
-    for time, name in [(n, f"prefill_{n}") for n in sorted(set(prefill_lengths))] + [(1, "decode")]:
-        inputs = {
-            "tokens": TensorSpec((1, time), "int32"),
-            "input_pos": TensorSpec((time,), "int32"),
-        }
-        if mask_input:
-            inputs["mask"] = TensorSpec((1, 1, time, context_length))
-        function = _step(module, logits=prefill_logits or name == "decode")
-        signatures.append(Signature(name, {**inputs, **cache}, function))
-    return signatures
+    return _steps(module, prefill_lengths, context_length, mask_input, prefill_logits)
 
 
 class EncoderModule(Protocol):
@@ -92,25 +75,137 @@ def encoder_signature(module: EncoderModule, length: int) -> Signature:
     and 0 for padding, as tokenizers give it. Outputs: the module's. It runs once a text, and its
     output is compared as a whole: precision goes before the last bit of speed.
     """
+    return Signature("encode", _text(length), lambda tokens, mask: module(tokens, mask), refine)
+
+
+class EncoderDecoderModule(Protocol):
+    """An encoder and a decoder, as `encoder_decoder_signatures` takes them."""
+
+    def empty_cache(self, context_length: int, /) -> Layers:
+        """As `DecoderModule.empty_cache`."""
+        ...
+
+    def empty_memory(self, length: int, /) -> Layers:
+        """Zeros in the shape of what `encode` gives for so many tokens."""
+        ...
+
+    def encode(self, tokens: Tensor, mask: Tensor, /) -> Layers:
+        """Keys and values of a text, for the cross-attention of each layer of the decoder."""
+        ...
+
+    def __call__(
+        self,
+        tokens: Tensor,
+        positions: Tensor,
+        cache: Layers,
+        mask: Tensor | None,
+        memory: Layers,
+        encoder_mask: Tensor,
+        /,
+    ) -> tuple[Tensor, Layers]:
+        """As `DecoderModule`'s; memory: from `encode`; encoder_mask: what that took."""
+        ...
+
+
+def encoder_decoder_signatures(
+    module: EncoderDecoderModule,
+    encode_length: int,
+    context_length: int,
+    prefill_lengths: Sequence[int] = (),
+    mask_input: bool = False,
+    prefill_logits: bool = False,
+) -> list[Signature]:
+    """`encode`, for a text of up to `encode_length` tokens, and the signatures of a decoder.
+
+    `encode` takes what an encoder's does, and gives cross_k_{i} and cross_v_{i} for each layer of
+    the decoder: [1, heads, encode_length, head_dim]. The decoder takes these, and as encoder_mask
+    the mask that `encode` took; all else as in `decoder_signatures`. A prompt is for `encode`: only
+    what an answer must begin with is prefilled, so that there may be no such signature.
+    """
+    text = _text(encode_length)
+    with torch.device("meta"):
+        memory = _specs("cross", module.empty_memory(encode_length))
+
+    def encode(tokens: Tensor, mask: Tensor) -> Mapping[str, Tensor]:
+        return _named("cross", module.encode(tokens, mask))
+
+    more = {**memory, "encoder_mask": text["mask"]}
+    steps = _steps(module, prefill_lengths, context_length, mask_input, prefill_logits, more)
+    return [Signature("encode", text, encode, refine), *steps]
+
+
+def _text(length: int) -> dict[str, TensorSpec]:
+    """The inputs of `encode`."""
     if not 1 <= length <= LONGEST_TEXT:
         raise ConversionError(f"encode length {length}: needed 1 to {LONGEST_TEXT}")
     ids = TensorSpec((1, length), "int32")
-    inputs = {"tokens": ids, "mask": ids}
-    return Signature("encode", inputs, lambda tokens, mask: module(tokens, mask), refine)
+    return {"tokens": ids, "mask": ids}
 
 
-def _step(module: DecoderModule, logits: bool) -> Callable[..., Mapping[str, Tensor]]:
-    def step(
-        tokens: Tensor, input_pos: Tensor, mask: Tensor | None = None, **cache: Any
-    ) -> dict[str, Tensor]:
-        layers = len(cache) // 2
-        pairs = [(cache[f"kv_cache_k_{i}"], cache[f"kv_cache_v_{i}"]) for i in range(layers)]
-        scores, written = module(tokens, input_pos, pairs, mask)
-        outputs = {
-            f"kv_cache_{kind}_{i}": tensor
-            for i, layer in enumerate(written)
-            for kind, tensor in zip("kv", layer, strict=True)
+def _steps(
+    module: DecoderModule | EncoderDecoderModule,
+    prefill_lengths: Sequence[int],
+    context_length: int,
+    mask_input: bool,
+    prefill_logits: bool,
+    memory: Mapping[str, TensorSpec] | None = None,
+) -> list[Signature]:
+    """The signatures of a decoder. memory: the inputs that an encoder-decoder has besides."""
+    if not 1 <= context_length <= LONGEST_CONTEXT:
+        raise ConversionError(f"context length {context_length}: needed 1 to {LONGEST_CONTEXT}")
+    if not all(1 <= n <= context_length for n in prefill_lengths):
+        raise ConversionError(
+            f"prefill lengths {list(prefill_lengths)} with context length {context_length}: needed "
+            "each from 1 to the context length"
+        )
+    with torch.device("meta"):
+        cache = _specs("kv_cache", module.empty_cache(context_length))
+    signatures = []
+    for time, name in [(n, f"prefill_{n}") for n in sorted(set(prefill_lengths))] + [(1, "decode")]:
+        inputs = {
+            "tokens": TensorSpec((1, time), "int32"),
+            "input_pos": TensorSpec((time,), "int32"),
         }
+        if mask_input:
+            inputs["mask"] = TensorSpec((1, 1, time, context_length))
+        function = _step(module, logits=prefill_logits or name == "decode")
+        signatures.append(Signature(name, {**inputs, **cache, **(memory or {})}, function))
+    return signatures
+
+
+def _step(
+    module: Callable[..., tuple[Tensor, Layers]], logits: bool
+) -> Callable[..., Mapping[str, Tensor]]:
+    def step(
+        tokens: Tensor,
+        input_pos: Tensor,
+        mask: Tensor | None = None,
+        encoder_mask: Tensor | None = None,
+        **layers: Tensor,
+    ) -> dict[str, Tensor]:
+        memory = () if encoder_mask is None else (_layers("cross", layers), encoder_mask)
+        cache = _layers("kv_cache", layers)
+        scores, written = module(tokens, input_pos, cache, mask, *memory)
+        outputs = _named("kv_cache", written)
         return {**outputs, "logits": scores} if logits else outputs
 
     return step
+
+
+def _named(prefix: str, layers: Layers) -> dict[str, Tensor]:
+    """{prefix}_k_{i} and {prefix}_v_{i}, of each layer."""
+    return {
+        f"{prefix}_{kind}_{i}": tensor
+        for i, layer in enumerate(layers)
+        for kind, tensor in zip("kv", layer, strict=True)
+    }
+
+
+def _layers(prefix: str, tensors: Mapping[str, Tensor]) -> Layers:
+    """The layers that `_named` gave these names."""
+    count = sum(name.startswith(f"{prefix}_k_") for name in tensors)
+    return [(tensors[f"{prefix}_k_{i}"], tensors[f"{prefix}_v_{i}"]) for i in range(count)]
+
+
+def _specs(prefix: str, layers: Layers) -> dict[str, TensorSpec]:
+    return {name: TensorSpec(tuple(x.shape)) for name, x in _named(prefix, layers).items()}

@@ -17,6 +17,7 @@ _EXPERTS = ("granitemoe", "mixtral", "olmoe", "phimoe", "qwen2_moe", "qwen3_moe"
 
 # Told here, so that it can be asked without importing torch.
 ENCODERS = frozenset({"bert", "embeddinggemma"})
+ENCODER_DECODERS = frozenset({"t5"})
 
 
 def architectures() -> list[str]:

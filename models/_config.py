@@ -40,6 +40,7 @@ _HARMLESS: dict[str, tuple[Any, ...] | None] = {
     "dtype": _ANY,
     "max_position_embeddings": _ANY,
     "max_sequence_length": _ANY,
+    "output_past": _ANY,
     "return_dict": _ANY,
     "task_specific_params": _ANY,  # of generation
     "torch_dtype": _ANY,
@@ -49,17 +50,20 @@ _HARMLESS: dict[str, tuple[Any, ...] | None] = {
     "attention_probs_dropout_prob": _ANY,
     "attn_pdrop": _ANY,
     "classifier_dropout": _ANY,
+    "dropout_rate": _ANY,
     "embd_pdrop": _ANY,
     "embedding_dropout": _ANY,
     "gradient_checkpointing": _ANY,
     "hidden_dropout": _ANY,
     "hidden_dropout_prob": _ANY,
+    "initializer_factor": _ANY,
     "initializer_range": _ANY,
     "pretraining_tp": (None, 1),
     "resid_pdrop": _ANY,
     "residual_dropout": _ANY,
     # what goes in and comes out, which is the tokenizer's and the sampler's business
     "bos_token_id": _ANY,
+    "decoder_start_token_id": _ANY,
     "eos_token_id": _ANY,
     "id2label": _ANY,
     "label2id": _ANY,
@@ -115,14 +119,22 @@ _MOST_OF = {
     "num_attention_heads": 1 << 14,
     "num_hidden_layers": 1024,
     "num_key_value_heads": 1 << 14,
-    # the same in the words of GPT-2, OpenELM and Falcon
+    # the same in the words of GPT-2, OpenELM, Falcon and T5
+    "d_ff": _WIDEST,
+    "d_kv": 1 << 14,
+    "d_model": _WIDEST,
     "ffn_hidden_size": _WIDEST,
     "model_dim": _WIDEST,
     "n_embd": _WIDEST,
     "n_head": 1 << 14,
     "n_inner": _WIDEST,
     "n_layer": 1024,
+    "num_decoder_layers": 1024,
+    "num_heads": 1 << 14,
+    "num_layers": 1024,
     "num_transformer_layers": 1024,
+    # a bias of more than these is none
+    "relative_attention_num_buckets": 1024,
 }
 _LARGEST_FLOAT = sys.float_info.max
 _NEEDED = {bool: "true or false", str: "a string", Mapping: "an object"}

@@ -121,6 +121,28 @@ def streamed_outputs(
     return found
 
 
+def streamed_answers(
+    checkpoint: Checkpoint,
+    texts: Sequence[tuple[Sequence[int], Sequence[int]]],
+    observe: Observe | None = None,
+) -> list[Tensor]:
+    """What an encoder-decoder's checkpoint itself says: of each text [tokens, vocabulary], float32.
+
+    texts: what the encoder takes, and what the decoder does, after each token of which it says
+    something. Its weights are left where they are; observe: see `stream_weights`.
+    """
+    model: Any = stream_weights(model_without_weights(checkpoint), checkpoint.read_rows, observe)
+    found = []
+    for text, answer in texts:
+        ids, cache = torch.tensor([text]), model.empty_cache(len(answer))
+        mask, positions = torch.ones_like(ids), torch.arange(len(answer))
+        with torch.inference_mode():
+            memory = model.encode(ids, mask)
+            logits, _ = model(torch.tensor([answer]), positions, cache, None, memory, mask)
+        found.append(logits[0])
+    return found
+
+
 def _replace(model: nn.Module, old: nn.Parameter, new: nn.Parameter) -> None:
     """Puts one parameter in the place of another, wherever it is tied to."""
     for module in model.modules():

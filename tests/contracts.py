@@ -9,7 +9,7 @@ import os
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -27,7 +27,8 @@ from taskpress.converter.signatures import decoder_signatures
 from taskpress.models._checkpoint import Checkpoint, open_checkpoint
 from taskpress.models._model import load_weights, model_without_weights
 
-# Of decoders and encoders; for the latter see encoder_contracts.py.
+# Of decoders; for encoders and both together see encoder_contracts.py and
+# encoder_decoder_contracts.py.
 CONFIGS = sorted((Path(__file__).parent / "configs").glob("*.json"))
 # Longer than any window and any original context in the configurations.
 TEXT = 80
@@ -130,8 +131,13 @@ def eager_in_chunks(model: Any, tokens: np.ndarray) -> np.ndarray:
     return in_chunks(step, model.empty_cache(CONTEXT), tokens)
 
 
-def lite_in_chunks(path: Path, tokens: np.ndarray, prefill: int) -> np.ndarray:
-    """Logits from LiteRT's interpreter; the chunks go through prefill_{prefill}."""
+def lite_in_chunks(
+    path: Path, tokens: np.ndarray, prefill: int, more: Mapping[str, np.ndarray] | None = None
+) -> np.ndarray:
+    """Logits from LiteRT's interpreter; the chunks go through prefill_{prefill}.
+
+    more: inputs that are the same in all calls.
+    """
     interpreter = Interpreter(str(path))
     runners: dict[int, Any] = {
         length: interpreter.get_signature_runner("decode" if length == 1 else f"prefill_{length}")
@@ -150,7 +156,7 @@ def lite_in_chunks(path: Path, tokens: np.ndarray, prefill: int) -> np.ndarray:
             chunk[:, :count], places[:count] = padded[:, part], positions[part]
             if start and not places[0]:
                 break  # only padding is left
-            cache = runners[length](tokens=chunk, input_pos=places, **cache)
+            cache = runners[length](tokens=chunk, input_pos=places, **cache, **(more or {}))
             rows.append(cache.pop("logits")[:, :count])
         return np.concatenate(rows, 1), cache
 
@@ -217,11 +223,14 @@ def _write(
 
 def main() -> None:
     from encoder_contracts import ENCODER_CONFIGS, SENTENCES, measure_encoder
+    from encoder_decoder_contracts import ENCODER_DECODER_CONFIGS, measure_encoder_decoder
 
     chosen = [c for c in CONFIGS if not sys.argv[1:] or c.stem in sys.argv[1:]]
     encoders = [c for c in chosen if c in ENCODER_CONFIGS]
-    _print([measure(c) for c in chosen if c not in encoders])
+    both = [c for c in chosen if c in ENCODER_DECODER_CONFIGS]
+    _print([measure(c) for c in chosen if c not in encoders + both])
     _print([measure_encoder(c, kind) for c in encoders for kind in SENTENCES])
+    _print([measure_encoder_decoder(c) for c in both])
 
 
 def _print(contracts: Sequence[Any]) -> None:

@@ -72,7 +72,8 @@ def attend(
     batch, time, heads, head_dim = q.shape
     kv_heads = k.shape[1]
     group = heads // kv_heads
-    q = (q * scale).reshape(batch, time, kv_heads, group * head_dim).transpose(1, 2)
+    q = q if scale == 1 else q * scale
+    q = q.reshape(batch, time, kv_heads, group * head_dim).transpose(1, 2)
     q = q.reshape(batch, kv_heads, time * group, head_dim)
     scores = q @ k.transpose(-1, -2)
     if softcap is not None:

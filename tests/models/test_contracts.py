@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 from contracts import CONFIGS, measure
 from encoder_contracts import ENCODER_CONFIGS, SENTENCES, measure_encoder
+from encoder_decoder_contracts import ENCODER_DECODER_CONFIGS, measure_encoder_decoder
 from taskpress.models import architectures
 
-DECODER_CONFIGS = [config for config in CONFIGS if config not in ENCODER_CONFIGS]
+DECODER_CONFIGS = [c for c in CONFIGS if c not in [*ENCODER_CONFIGS, *ENCODER_DECODER_CONFIGS]]
 
 
 @pytest.mark.parametrize("config", DECODER_CONFIGS, ids=lambda config: config.stem)
@@ -33,6 +34,18 @@ def test_encoder_contract(config: Path, kind: str) -> None:
     # heads are grouped BROADCAST_TO, which repeats the mask.
     assert contract.partitions == (1 if config.stem == "bert" else 2), contract
     assert contract.layers > 2, contract
+
+
+@pytest.mark.parametrize("config", ENCODER_DECODER_CONFIGS, ids=lambda config: config.stem)
+def test_encoder_decoder_contract(config: Path) -> None:
+    contract = measure_encoder_decoder(config)
+    assert contract.eager <= 1e-4, contract
+    assert contract.padding <= 1e-4, contract
+    assert contract.chunks <= 1e-4, contract
+    assert contract.tflite <= 1e-4, contract
+    assert contract.int8_kl <= 0.02, contract
+    # As encoders and as decoders: only the writes to the cache lie between partitions.
+    assert contract.partitions == (1, contract.layers[1] + 1), contract
 
 
 def test_every_architecture_has_a_configuration() -> None:

@@ -9,6 +9,7 @@ import pytest
 import torch
 from contracts import CONFIGS
 from taskpress.models import (
+    ENCODER_DECODERS,
     ENCODERS,
     CheckpointError,
     architecture,
@@ -19,6 +20,7 @@ from taskpress.models import (
 from taskpress.models._config import read_config
 from taskpress.models._gguf_mapping import GgufArchitecture
 from taskpress.models.layers.encoder import Encoder
+from taskpress.models.layers.encoder_decoder import EncoderDecoder
 
 MODELS = Path(__file__).parents[2] / "models"
 FAMILIES = architectures()
@@ -80,9 +82,11 @@ def test_a_family_is_one_short_file(model_type: str) -> None:
     assert len((MODELS / f"{model_type}.py").read_text().splitlines()) <= 200
 
 
-def test_the_encoders_are_those_whose_model_is_one() -> None:
-    found = {name for name in FAMILIES if issubclass(architecture(name).Model, Encoder)}
-    assert found == ENCODERS
+@pytest.mark.parametrize(
+    ("kind", "names"), [(Encoder, ENCODERS), (EncoderDecoder, ENCODER_DECODERS)]
+)
+def test_the_encoders_are_those_whose_model_is_one(kind: type, names: frozenset[str]) -> None:
+    assert {name for name in FAMILIES if issubclass(architecture(name).Model, kind)} == names
 
 
 @pytest.mark.parametrize("family", [f for f in families() if f.gguf], ids=lambda f: f.model_type)
