@@ -19,6 +19,7 @@ STANDARD_LIBRARY = Path(sysconfig.get_paths()["stdlib"])
 TOKENIZERS = ["smollm2", "gpt2_like", "starcoder_like"]
 MISSING_IN_SMOLLM2 = "\x04\x06\x13\x14\x16\x1d"  # bytes that its vocabulary does not have
 PLANES_WITHOUT_LEAD_IN_SMOLLM2 = range(0x40000, 0xC0000)
+BEYOND = range(0x40000, 0x110000)  # planes of nothing but tags, variants and private use
 CUT = (Kind.NUMBER, Kind.SPACE)
 ASSIGNED = expression.members(r"[\p{L}\p{N}\p{P}\p{S}\p{M}\p{Cc}\p{Cf}\s]")
 CONTRACTION_BEHIND_MARKS = re.compile(r"[^\x00-\x7f]'{4,}")  # listed in sentencepiece_model
@@ -43,6 +44,8 @@ def is_left_over(rebuilt: Any, text: str) -> bool:
             before == " " and after > "\x7f" and rebuilt.rules.kind(after) in CUT
             for before, after in pairwise(text)
         )
+        or any(ord(character) in PLANES_WITHOUT_LEAD_IN_SMOLLM2 for character in text)
+        or any(before > "\x7f" and ord(after) in BEYOND for before, after in pairwise(text))
         or any(0x2140 <= ord(c) < 0x2190 or 0x2440 <= ord(c) < 0x2480 for c in text)
     )
 
