@@ -1,5 +1,6 @@
 """Llama, and what shares its architecture: Llama 2 and 3, TinyLlama, SmolLM 1 and 2."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ._decoder import Decoder, LlamaLikeConfig, heads_of, pre_norm_layer, rope_of
@@ -31,7 +32,8 @@ class Config(LlamaLikeConfig):
 class Model(Decoder):
     """A Llama with its head. Raises CheckpointError for a config that it does not implement."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, kinds: Sequence[Kind] | None = None) -> None:
+        """kinds: of the layers, where they are not all alike."""
         hidden, heads = config.hidden_size, heads_of(config, config.head_dim)
         super().__init__(
             config,
@@ -41,6 +43,6 @@ class Model(Decoder):
                 Attention(projections(hidden, heads, config.attention_bias), heads.dim),
                 config.mlp_bias,
             ),
-            kinds=[Kind(rope_of(config, heads.dim))] * config.num_hidden_layers,
+            kinds=kinds or [Kind(rope_of(config, heads.dim))] * config.num_hidden_layers,
             norm=RMSNorm(hidden, config.rms_norm_eps),
         )

@@ -3,22 +3,11 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from . import CheckpointError
-from ._decoder import (
-    FULL,
-    SLIDING,
-    Decoder,
-    LlamaLikeConfig,
-    by_type,
-    heads_of,
-    pre_norm_layer,
-    rope_of,
-)
+from . import CheckpointError, llama
+from ._decoder import FULL, SLIDING, by_type, heads_of, rope_of
 from ._gguf_mapping import GgufArchitecture
 from ._gguf_tables import HEAD_DIM, KEYS, NO_EXPERTS, RMS_NORM_EPS, TENSORS, interleaved
-from .layers.attention import Attention, projections
 from .layers.decoder import Kind, Rope
-from .layers.normalization import RMSNorm
 
 GGUF = GgufArchitecture(
     name="smollm3",
@@ -31,13 +20,10 @@ GGUF = GgufArchitecture(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config(LlamaLikeConfig):
+class Config(llama.Config):
     """The keys of config.json that shape the forward pass."""
 
-    attention_bias: bool = False
-    head_dim: int | None = None
     layer_types: tuple[str, ...] | None = None
-    mlp_bias: bool = False
     no_rope_layer_interval: int = 4
     no_rope_layers: tuple[Literal[0, 1], ...] | None = None
     num_key_value_heads: int | None = 4
@@ -70,19 +56,9 @@ def layer_kinds(config: Config, rope: Rope) -> list[Kind]:
     ]
 
 
-class Model(Decoder):
+class Model(llama.Model):
     """A SmolLM3 with its head. Raises CheckpointError for a config that it does not implement."""
 
     def __init__(self, config: Config) -> None:
-        hidden, heads = config.hidden_size, heads_of(config, config.head_dim)
-        super().__init__(
-            config,
-            heads,
-            layer=lambda: pre_norm_layer(
-                config,
-                Attention(projections(hidden, heads, config.attention_bias), heads.dim),
-                config.mlp_bias,
-            ),
-            kinds=layer_kinds(config, rope_of(config, heads.dim)),
-            norm=RMSNorm(hidden, config.rms_norm_eps),
-        )
+        heads = heads_of(config, config.head_dim)
+        super().__init__(config, layer_kinds(config, rope_of(config, heads.dim)))

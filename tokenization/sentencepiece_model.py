@@ -50,6 +50,7 @@ by the ranks of merges (`glue`, `wide`). What is left over is rare (docs/tokeniz
 - three marks and more, or two of different scripts, that NFC would write in another order;
 - four and more apostrophes between a mark beyond ASCII and the letters of a contraction, or one
   behind a character that Unicode does not assign;
+- a space in front of a character that Unicode does not assign, where others of its block are cut;
 - a letter beyond ASCII in front of a character beyond plane 3, where a token joins bytes of both;
 - bytes that are not in the vocabulary, which the original drops but still cuts at; the rest of a
   four-byte character without its first byte does not decode to UTF-8;

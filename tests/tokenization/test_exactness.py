@@ -41,7 +41,9 @@ def is_left_over(rebuilt: Any, text: str) -> bool:
             for before, after in pairwise(text)
         )
         or any(
-            before == " " and after > "\x7f" and rebuilt.rules.kind(after) in CUT
+            before == " "
+            and after > "\x7f"
+            and (rebuilt.rules.kind(after) in CUT or not is_assigned(after))
             for before, after in pairwise(text)
         )
         or any(ord(character) in PLANES_WITHOUT_LEAD_IN_SMOLLM2 for character in text)
