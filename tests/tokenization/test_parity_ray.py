@@ -12,6 +12,8 @@ from taskpress.tokenization import TokenizerError, parity_ray
 from taskpress.tokenization.parity import Options, compare
 from taskpress.tokenization.tally import SHOWN, Section
 
+# a thread of Ray's own ends with an InterruptedError when a job that failed is shut down
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 TEXTS = [
     *(f"line {i}:\t  the type of the action is\r\n\n" * (i % 40) for i in range(60)),
     "",
