@@ -16,13 +16,12 @@ from typing import Any
 
 from ..models import ENCODER_DECODERS, ENCODERS, model_type_of
 from ..models._checkpoint import Checkpoint, open_checkpoint
-from ..tokenization import TokenizerError
-from ..tokenization.sentencepiece_model import FULL
+from ..tokenization import FULL, TokenizerError
 from . import BundleError, metadata
 from .answer_quality import AnswerQuality
 from .embedding_quality import EmbeddingQuality
 from .output import refuse_existing, whole_file
-from .progress import Progress, progress
+from .progress import Progress, percent, progress
 from .quality import Quality
 from .rebuild import (
     Encode,
@@ -183,11 +182,7 @@ def is_encoder_decoder(checkpoint: Checkpoint) -> bool:
 
 def _tokenizer(checkpoint: Checkpoint, form: str, ignore_flags: bool) -> bytes:
     with progress("tokenizer", "%") as report:
-
-        def tell(share: float) -> None:
-            report(round(100 * share), 100)
-
-        return sentencepiece_model(checkpoint, tell, form, ignore_flags=ignore_flags)
+        return sentencepiece_model(checkpoint, percent(report), form, ignore_flags=ignore_flags)
 
 
 def _encoder(checkpoint: Checkpoint, options: Options, compare: bool) -> Encode | None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..converter import ConversionError
 from ..models import CheckpointError
-from ..tokenization import TokenizerError
+from ..tokenization import FORMS, FULL, TokenizerError
 from . import BundleError, parity
 from .arguments import count, lengths, special
 
@@ -144,8 +144,8 @@ def _add_given(parser: argparse.ArgumentParser) -> None:
 def _add_form(parser: argparse.ArgumentParser, option: str) -> None:
     parser.add_argument(
         option,
-        choices=("full", "plain"),
-        default="full",
+        choices=FORMS,
+        default=FULL,
         help="full: the most exact, for runtimes that call SentencePiece's Encode and Decode; "
         "plain: for those that read pieces one by one, each the text of its token (%(default)s)",
     )
@@ -320,7 +320,7 @@ def _write_report(report: "Report", arguments: argparse.Namespace) -> int:
 
 def _tokenizer(arguments: argparse.Namespace) -> int:
     from .output import refuse_existing, whole_file
-    from .progress import progress
+    from .progress import percent, progress
     from .rebuild import Given, read_source
 
     refuse_existing(arguments.output, force=arguments.force)
@@ -328,10 +328,7 @@ def _tokenizer(arguments: argparse.Namespace) -> int:
     found, specials = read_source(arguments.source, given)
     with progress("tokenizer", "%") as report:
         model = found.build(
-            lambda share: report(round(100 * share), 100),
-            specials,
-            arguments.form,
-            ignore_flags=arguments.ignore_flags,
+            percent(report), specials, arguments.form, ignore_flags=arguments.ignore_flags
         )
     with whole_file(arguments.output, force=arguments.force) as out:
         out.write(model)

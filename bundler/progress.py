@@ -8,6 +8,11 @@ from contextlib import contextmanager
 Progress = Callable[[int, int], None]
 
 
+def percent(report: Progress) -> Callable[[float], None]:
+    """Takes a share of 0 to 1 for a bar that counts to 100."""
+    return lambda share: report(round(100 * share), 100)
+
+
 @contextmanager
 def progress(what: str, unit: str = "bytes") -> Iterator[Progress]:
     """Gives a function to call with what is done and what there is in all.

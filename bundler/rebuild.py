@@ -8,9 +8,8 @@ from sentencepiece import SentencePieceProcessor
 
 from ..models._checkpoint import Checkpoint, open_checkpoint
 from ..models._files import load_json
-from ..tokenization import TokenizerError, published
+from ..tokenization import FULL, TokenizerError, published
 from ..tokenization.published import Given, Published
-from ..tokenization.sentencepiece_model import FULL
 from ..tokenization.tokenizer_json import FILE_NAME, SpecialIds, load, original
 from .files import open_file
 

@@ -28,7 +28,7 @@ BEFORE_WORDS = -1  # a rank in WORD
 _MOVED = {ord(NULL_LETTER), *LETTERS_OF_BYTES}
 _LETTERS = {point: chr(BYTE_LETTERS + point) for point in _MOVED}
 NULL_SHOWN = _LETTERS[ord(NULL_LETTER)]
-_CHARACTERS = {STAND_INS + point: chr(point) for point in _MOVED}
+_SHOWN = _LETTERS | {STAND_INS + point: chr(point) for point in _MOVED}
 
 
 def keep_characters(source: Source) -> None:
@@ -134,11 +134,10 @@ def shown(plan: Plan) -> Plan:
         key: _shown(value.decode()).encode() for key, value in plan.normalizer.items()
     }
     denormalizer = {
-        key.decode().translate(_LETTERS | _CHARACTERS).encode(): value
-        for key, value in plan.denormalizer.items()
+        key.decode().translate(_SHOWN).encode(): value for key, value in plan.denormalizer.items()
     }
     return Plan(pieces, normalizer, denormalizer)
 
 
 def _shown(text: str) -> str:
-    return text.translate(_LETTERS | _CHARACTERS).replace(" ", SPACE_SIGN)
+    return text.translate(_SHOWN).replace(" ", SPACE_SIGN)

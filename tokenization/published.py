@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from . import (
+    FULL,
     TokenizerError,
     agreement,
     gguf_sentencepiece,
@@ -73,7 +74,7 @@ class Published:
         self,
         progress: Callable[[float], None] | None = None,
         specials: SpecialIds | None = None,
-        form: str = sentencepiece_model.FULL,
+        form: str = FULL,
         *,
         ignore_flags: bool = False,
     ) -> bytes:

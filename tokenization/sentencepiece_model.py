@@ -63,7 +63,7 @@ from typing import Any
 from google.protobuf.message import DecodeError
 from sentencepiece import SentencePieceProcessor, sentencepiece_model_pb2
 
-from . import TokenizerError, metaspace
+from . import FULL, PLAIN, TokenizerError, metaspace
 from .compiler import compile_plan
 from .double_array import charsmap
 from .plain import NULL_SHOWN
@@ -73,7 +73,6 @@ from .spelling import LETTERS_OF_BYTES, byte_letter
 from .tokenizer_json import FILE_NAME, SpecialIds, Vocabulary, original, vocabulary
 
 proto: Any = sentencepiece_model_pb2  # generated at import, unknown to type checkers
-FULL, PLAIN = FORMS = ("full", "plain")
 NO_ID = -1  # SentencePiece's word for a token that the model does not have
 STAGE_SIZE = 2**20  # merges that a stage can hold; float32 scores are exact for 16 such stages
 MAX_RANK = STAGE_SIZE - 1

@@ -1,7 +1,6 @@
 """What is compiled, and what all parts of the compiler ask about it."""
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -95,20 +94,19 @@ class Source:
             if comment in raw:
                 before, after = raw.split(comment, 1)
                 return self.spell(before) + self.private[self.ids[comment]] + self.spell(after)
-        for text in self._composed_in(raw):
-            before, after = raw.split(text.encode(), 1)
-            return self.spell(before) + spell(text.encode(), text) + self.spell(after)
+        if whole := self._composed_in(raw):
+            before, after = raw.split(whole.encode(), 1)
+            return self.spell(before) + spell(whole.encode(), whole) + self.spell(after)
         head = self.wide.head(raw) if raw[:1] == b" " and len(raw) > 1 else None
         if head is None:
             return spell(raw, self.kept)
         return self.private[self.ids[head]] + spell(raw[len(head) :], self.kept)
 
-    def _composed_in(self, raw: bytes) -> Iterator[str]:
+    def _composed_in(self, raw: bytes) -> str | None:
         """The first of the composed texts in some bytes, as the normalizer finds it."""
-        if self.composed and (text := decoded(raw)) is not None:
-            found = self._pattern.search(text)
-            if found is not None:
-                yield found.group()
+        text = decoded(raw) if self.composed else None
+        found = self._pattern.search(text) if text is not None else None
+        return found.group() if found is not None else None
 
     @cached_property
     def _pattern(self) -> re.Pattern[str]:

@@ -110,12 +110,10 @@ class Heads(NamedTuple):
     dim: int
 
 
-class Attention(Block):
-    """Self-attention over the cache, or over the text itself where there is none.
+class AttentionBlock(Block):
+    """What self- and cross-attention have: the size of a head, and what is done with q, k and v.
 
-    Parts: q, hidden to heads * head_dim; k and v, hidden to kv_heads * head_dim; o, heads *
-    head_dim to hidden. The head counts follow from their shapes.
-    attend: what is done with q, k, v and the mask; with scale head_dim ** -0.5 where it is None.
+    attend: takes q, k, v and the mask; with scale head_dim ** -0.5 where it is None.
     """
 
     part = "attention"
@@ -126,6 +124,14 @@ class Attention(Block):
         super().__init__(parts)
         self.head_dim = head_dim
         self.attend = attend or scaled(head_dim**-0.5)
+
+
+class Attention(AttentionBlock):
+    """Self-attention over the cache, or over the text itself where there is none.
+
+    Parts: q, hidden to heads * head_dim; k and v, hidden to kv_heads * head_dim; o, heads *
+    head_dim to hidden. The head counts follow from their shapes.
+    """
 
     def forward(self, x: Tensor, step: Step, cache: KeyValue | None) -> tuple[Tensor, KeyValue]:
         """x: [batch, time, hidden]. Returns x's shape, and the cache with the chunk in it."""

@@ -1,11 +1,8 @@
 """Attention of one text over another, of which keys and values are computed once."""
 
-from collections.abc import Mapping
+from torch import Tensor
 
-from torch import Tensor, nn
-
-from .attention import MASKED, Attend, scaled
-from .block import Block
+from .attention import MASKED, AttentionBlock
 from .kv_cache import KeyValue
 
 
@@ -17,21 +14,12 @@ def memory_mask(present: Tensor) -> Tensor:
     return (1 - present)[:, None, None] * MASKED
 
 
-class CrossAttention(Block):
+class CrossAttention(AttentionBlock):
     """Attention over the memory: the keys and values of another text, an encoder's output.
 
     Parts: q, hidden to heads * head_dim; k and v, the other text's hidden to heads * head_dim; o,
-    heads * head_dim to hidden. attend: as in `Attention`. Source: Vaswani et al. 2017, section 3.2.
+    heads * head_dim to hidden. Source: Vaswani et al. 2017, section 3.2.
     """
-
-    part = "attention"
-
-    def __init__(
-        self, parts: Mapping[str, nn.Module], head_dim: int, attend: Attend | None = None
-    ) -> None:
-        super().__init__(parts)
-        self.head_dim = head_dim
-        self.attend = attend or scaled(head_dim**-0.5)
 
     def memory(self, states: Tensor) -> KeyValue:
         """states: [batch, slots, hidden]; returns two [batch, heads, slots, head_dim]."""

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from sentencepiece import SentencePieceProcessor, sentencepiece_model_pb2
-from taskpress.tokenization import sentencepiece_model, tokenizer_json
+from taskpress.tokenization import FORMS, sentencepiece_model, tokenizer_json
 from tokenizers import Regex
 from tokenizers.pre_tokenizers import ByteLevel, Sequence, Split
 
@@ -27,9 +27,9 @@ LONG_NUMBERS = re.compile(r"\d{4}|  \d{3}")  # exact only where all groups of di
 NULL = "\0"  # no piece may hold it
 BUILD = """
 import hashlib, json, sys
-from taskpress.tokenization import sentencepiece_model
+from taskpress.tokenization import FORMS, sentencepiece_model
 document = json.load(sys.stdin)
-for form in sentencepiece_model.FORMS:
+for form in FORMS:
     print(hashlib.sha256(sentencepiece_model.build(document, form=form)).hexdigest())
 """
 
@@ -168,7 +168,7 @@ def test_metaspace_is_plain_as_it_is() -> None:
         "model": {"type": "BPE", "vocab": vocab, "merges": [["▁", "a"]], "unk_token": "<unk>"},
     }
     tokenizer_json.validate(document, "test")
-    full, plain = (sentencepiece_model.build(document, form=f) for f in sentencepiece_model.FORMS)
+    full, plain = (sentencepiece_model.build(document, form=f) for f in FORMS)
     assert full == plain
     pieces = sentencepiece_model_pb2.ModelProto.FromString(plain).pieces
     assert [piece.piece for piece in pieces] == list(vocab)
