@@ -111,6 +111,7 @@ def build(
     _check_normalizer(document.get("normalizer"), where)
     _check_fits(words, where)
     plan = compile_plan(words, rules, asked, readable=form == PLAIN)
+    _check_added(plan, where)
     tell(0.4)
     model = serialize(plan, specials or SpecialIds())
     tell(1.0)
@@ -141,6 +142,17 @@ def _check_fits(words: Vocabulary, where: str) -> None:
             raise TokenizerError(
                 f"{where}: the added token {token.content!r} has {kept_out[0]!r}; "
                 "it cannot be rebuilt with null or a character from U+0180 to U+01FF"
+            )
+
+
+def _check_added(plan: Plan, where: str) -> None:
+    """Refuses an added token that another piece is written as: SentencePiece takes each once."""
+    others = {piece.text for piece in plan.pieces if piece.role is not Role.ADDED}
+    for piece in plan.pieces:
+        if piece.role is Role.ADDED and piece.text in others:
+            raise TokenizerError(
+                f"{where}: the added token {piece.text!r} is how the rebuilt model writes another "
+                "token; only tokens without it can be rebuilt"
             )
 
 

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from sentencepiece import SentencePieceProcessor, sentencepiece_model_pb2
-from taskpress.tokenization import FORMS, sentencepiece_model, tokenizer_json
+from taskpress.tokenization import FORMS, TokenizerError, sentencepiece_model, tokenizer_json
 from tokenizers import Regex
 from tokenizers.pre_tokenizers import ByteLevel, Sequence, Split
 
@@ -158,6 +158,18 @@ def test_a_token_of_characters_that_are_none(rebuild_document: Callable[..., Any
     assert plain.encode("aủủ") == rebuilt.expected("aủủ") == [ord("a"), whole]
     assert plain.encode("ủ") == rebuilt.expected("ủ")
     assert plain.decode(plain.encode("ủ ủủ")) == "ủ ủủ"
+
+
+@pytest.mark.parametrize(
+    ("form", "content"), [("plain", "▁"), ("plain", "\U0010f180"), ("full", "\U000f0000")]
+)
+def test_an_added_token_that_is_a_letter_of_the_model(cl100k: Any, form: str, content: str) -> None:
+    last = max(cl100k.document["model"]["vocab"].values())
+    flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized", "special"), False)
+    token = {"id": last + 1, "content": content, **flags}
+    document = cl100k.document | {"added_tokens": [*cl100k.document["added_tokens"], token]}
+    with pytest.raises(TokenizerError, match=r"^here: the added token .* writes another token"):
+        sentencepiece_model.build(document, form=form, where="here")
 
 
 def test_metaspace_is_plain_as_it_is() -> None:
