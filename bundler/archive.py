@@ -12,6 +12,7 @@ from itertools import pairwise
 from typing import Any, BinaryIO
 
 from . import BundleError
+from .parts import Extent
 
 ALIGNMENT = 4  # of an entry's data, in bytes from the start of the archive
 MAX_ENTRIES = 64
@@ -34,15 +35,6 @@ _PERMISSIONS = 0o100644 << 16
 _DATE = (1980 - 1980) << 9 | 1 << 5 | 1  # 1 January 1980, the first day zip knows; time 00:00
 _MAX_DIRECTORY_BYTES = 64 * 1024
 _MAX_COMMENT_BYTES = 0xFFFF
-
-
-@dataclass(frozen=True)
-class Extent:
-    """Where an entry's data lies in the archive, in bytes from its start."""
-
-    offset: int
-    size: int
-    crc32: int
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,10 @@ from ..models._checkpoint import Checkpoint, open_checkpoint
 from ..tokenization import FULL, TokenizerError
 from . import BundleError, metadata
 from .answer_quality import AnswerQuality
+from .bundle import read_bundle
 from .embedding_quality import EmbeddingQuality
 from .output import refuse_existing, whole_file
+from .parts import METADATA, MODEL, TOKENIZER, Written
 from .progress import Progress, percent, progress
 from .quality import Quality
 from .rebuild import (
@@ -32,7 +34,7 @@ from .rebuild import (
     text_encoder,
 )
 from .settings import BundleSettings, parameters_for
-from .task import METADATA, MODEL, TOKENIZER, Written, read_task, write_task
+from .task import write_task
 
 # What LiteRT's own models have; a phone picks the length that fits what is left of a prompt.
 PREFILL_LENGTHS = (8, 64, 128, 256, 512, 1024)
@@ -167,7 +169,7 @@ def build(
 
         bundle = {**asdict(parameters), "tokenizer_form": tokenizer_form, "notes": notes}
         report = conversion.run(write, size + len(tokenizer) + len(encoded), bundle)
-        return conversion.compared(report, read_task(output).read(MODEL)) if compare else report
+        return conversion.compared(report, read_bundle(output).read(MODEL)) if compare else report
 
 
 def is_encoder(checkpoint: Checkpoint) -> bool:

@@ -343,8 +343,9 @@ def _bundle(arguments: argparse.Namespace) -> int:
     from .decoder import check_model
     from .files import read_file
     from .output import refuse_existing
+    from .parts import METADATA, MODEL, TOKENIZER
     from .settings import parameters_for
-    from .task import METADATA, MODEL, TOKENIZER, write_task
+    from .task import write_task
 
     refuse_existing(arguments.output, force=arguments.force)
     check_model(arguments.model)

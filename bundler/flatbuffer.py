@@ -25,10 +25,10 @@ class Flatbuffer:
         self.where = where
         self._steps = 0
 
-    def root(self, identifier: bytes) -> "Table":
-        """The root table of a buffer with this file identifier, such as b"TFL3"."""
+    def root(self, identifier: bytes | None = None) -> "Table":
+        """The root table of a buffer with this file identifier, such as b"TFL3", or with none."""
         found = self.read(4, 4)
-        if found != identifier:
+        if identifier is not None and found != identifier:
             raise self.damaged(f"bytes 4 to 7 are {found!r}; {identifier!r} is needed")
         return Table(self, self.numbers("I", 0)[0])
 

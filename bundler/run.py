@@ -1,16 +1,19 @@
 """Asks a bundle, as a phone would: its template, its tokenizer, its model, its stop tokens."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from sentencepiece import SentencePieceProcessor
 
 from . import BundleError
+from .bundle import Bundle, read_bundle
 from .metadata import BundleParameters, is_utf8
+from .parts import MODEL, TOKENIZER
+from .render import Message, Refused, render
 from .session import Session
-from .task import MODEL, TOKENIZER, read_task
 from .tokenizer import load_tokenizer
 
 # What a character is decoded to whose last bytes are still to come.
@@ -22,8 +25,8 @@ class Answer:
     """What a bundle answered.
 
     ended_by: the stop token, or `max_tokens` or `context_length` where it was cut off. tokens,
-    prompt_tokens: ids; the stop token is not among them. Times in seconds: until the first token,
-    and for the rest.
+    prompt_tokens: ids of this turn; the stop token is not among them. Times in seconds: until the
+    first token, and for the rest.
     """
 
     text: str
@@ -40,73 +43,154 @@ def run(
     max_tokens: int | None = None,
     on_text: Callable[[str], None] | None = None,
 ) -> Answer:
-    """Answers one prompt greedily, on the CPU.
+    """Answers one prompt greedily, on the CPU; arguments and errors are those of `Chat`."""
+    with Chat(bundle) as chat:
+        return chat.ask(prompt, max_tokens, on_text)
 
-    The prompt is put between the bundle's prefixes. on_text: called with each new piece of text.
-    Raises BundleError for a bundle that cannot be read or run, and for a prompt that does not fit.
+
+class Chat:
+    """A conversation with a bundle, greedily, on the CPU.
+
+    A turn's tokens are those that the bundle's runtime feeds: by LlmParameters the prefixes around
+    the prompt, and behind an answer the rest of the model suffix; by LlmMetadata what the chat
+    template has more when it is rendered with the prompt than without. Either way the stop token
+    that ended an answer stands behind it.
+
+    Raises BundleError for a bundle that cannot be read or run.
     """
-    task = read_task(bundle)
-    if task.parameters.bytes_to_unicode:
-        raise BundleError(
-            f"{bundle}: its tokenizer is in GPT-2's byte alphabet (BYTES_TO_UNICODE), which only "
-            "MediaPipe's engine maps"
-        )
-    processor = load_tokenizer(task.read(TOKENIZER), f"{bundle}: {TOKENIZER}").processor
-    prompt_tokens = _prompt_tokens(processor, task.parameters, prompt)
-    stops = {processor.PieceToId(token): token for token in task.parameters.stop_tokens}
-    with Session(task.read(MODEL)) as session:
-        if len(prompt_tokens) >= session.context_length:
+
+    def __init__(self, bundle: Path) -> None:
+        opened = read_bundle(bundle)
+        if opened.parameters.bytes_to_unicode:
             raise BundleError(
-                f"the prompt has {len(prompt_tokens)} tokens; the bundle holds "
-                f"{session.context_length} with the answer"
+                f"{bundle}: its tokenizer is in GPT-2's byte alphabet (BYTES_TO_UNICODE), which "
+                "only MediaPipe's engine maps"
+            )
+        if TOKENIZER not in opened.entries:
+            raise BundleError(f"{bundle}: has no {TOKENIZER}; a SentencePiece model is needed")
+        where = f"{bundle}: {TOKENIZER}"
+        self._processor = load_tokenizer(opened.read(TOKENIZER), where).processor
+        parameters = opened.parameters
+        self._stops = {self._processor.PieceToId(token): token for token in parameters.stop_tokens}
+        self._start = self._processor.PieceToId(parameters.start_token)
+        self._turns = _turns_of(opened)
+        self._pending: list[int] = []  # of the last answer: the model has not seen it yet
+        self._session = Session(opened.read(MODEL))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._session.__exit__()
+
+    def ask(
+        self,
+        prompt: str,
+        max_tokens: int | None = None,
+        on_text: Callable[[str], None] | None = None,
+    ) -> Answer:
+        """Answers the next prompt.
+
+        on_text: called with each new piece of text. Raises BundleError for a prompt that does not
+        fit, or is no text.
+        """
+        text = self._turns.next(prompt)
+        if not is_utf8(text):
+            raise BundleError(f"the prompt: {prompt!r:.80} holds bytes that are no UTF-8")
+        session = self._session
+        first = not session.position and not self._pending
+        prompt_tokens = [*([self._start] if first else []), *self._processor.Encode(text)]
+        fed = [*self._pending, *prompt_tokens]
+        if session.position + len(fed) >= session.context_length:
+            raise BundleError(
+                f"the prompt has {len(prompt_tokens)} tokens, behind {session.position} of the "
+                f"chat; the bundle holds {session.context_length} with the answer"
             )
         started = time.monotonic()
-        stream = _Text(processor, on_text or (lambda text: None))
-        ended_by, first = "context_length", started
-        for token in _greedy(session, prompt_tokens):
+        stream = _Text(self._processor, on_text or (lambda text: None))
+        ended_by, first_at = "context_length", started
+        for token in self._greedy(fed):
             if not stream.tokens:
-                first = time.monotonic()
-            if token in stops:
-                ended_by = stops[token]
+                first_at = time.monotonic()
+            self._pending = [token]
+            if token in self._stops:
+                ended_by = self._stops[token]
                 break
             stream.add(token)
             if len(stream.tokens) == max_tokens:
                 ended_by = "max_tokens"
                 break
         stream.end()
-    return Answer(
-        text=stream.text,
-        ended_by=ended_by,
-        tokens=tuple(stream.tokens),
-        prompt_tokens=tuple(prompt_tokens),
-        first_token_seconds=first - started,
-        decode_seconds=time.monotonic() - first,
-    )
+        self._turns.answered(stream.text)
+        return Answer(
+            text=stream.text,
+            ended_by=ended_by,
+            tokens=tuple(stream.tokens),
+            prompt_tokens=tuple(prompt_tokens),
+            first_token_seconds=first_at - started,
+            decode_seconds=time.monotonic() - first_at,
+        )
+
+    def _greedy(self, tokens: Sequence[int]) -> Iterator[int]:
+        """The most likely next token, again and again, until the cache is full."""
+        self._session.prefill(tokens[:-1])
+        token = tokens[-1]
+        while self._session.position < self._session.context_length:
+            token = int(self._session.decode(token).argmax())
+            yield token
 
 
-def _prompt_tokens(
-    processor: SentencePieceProcessor, parameters: BundleParameters, prompt: str
-) -> list[int]:
-    """The ids of a chat's first turn, up to where the model's answer begins."""
-    text = (
-        parameters.session_prefix
-        + parameters.user_prefix
-        + prompt
-        + parameters.user_suffix
-        + parameters.model_prefix
-    )
-    if not is_utf8(text):
-        raise BundleError(f"the prompt: {prompt!r:.80} holds bytes that are no UTF-8")
-    return [processor.PieceToId(parameters.start_token), *processor.Encode(text)]
+class _Prefixes:
+    """A chat's texts by prefixes and suffixes."""
+
+    def __init__(self, parameters: BundleParameters) -> None:
+        self._parameters = parameters
+        # written once, and behind an answer: what follows its stop token
+        self._before = parameters.session_prefix
+
+    def next(self, prompt: str) -> str:
+        its = self._parameters
+        return self._before + its.user_prefix + prompt + its.user_suffix + its.model_prefix
+
+    def answered(self, text: str) -> None:
+        suffix = self._parameters.model_suffix
+        stops = self._parameters.stop_tokens
+        self._before = suffix.removeprefix(next(filter(suffix.startswith, stops), ""))
 
 
-def _greedy(session: Session, prompt_tokens: list[int]) -> Iterator[int]:
-    """The most likely next token, again and again, until the cache is full."""
-    session.prefill(prompt_tokens[:-1])
-    token = prompt_tokens[-1]
-    while session.position < session.context_length:
-        token = int(session.decode(token).argmax())
-        yield token
+class _Template:
+    """A chat's texts by a chat template: what a message adds to the text of those before it."""
+
+    def __init__(self, template: str, where: str) -> None:
+        self._template, self._where = template, where
+        self._messages: list[Message] = []
+
+    def next(self, prompt: str) -> str:
+        before = self._rendered(False) if self._messages else ""
+        self._messages.append({"role": "user", "content": prompt})
+        text = self._rendered(True)
+        if not text.startswith(before):
+            raise BundleError(
+                f"{self._where}: the chat template writes the messages before this one in another "
+                "way than without it; LiteRT-LM refuses that"
+            )
+        return text[len(before) :]
+
+    def answered(self, text: str) -> None:
+        self._messages.append({"role": "assistant", "content": text})
+
+    def _rendered(self, prompt: bool) -> str:
+        (text,) = render(self._template, [(self._messages, prompt)], {})
+        if isinstance(text, Refused):
+            raise BundleError(f"{self._where}: the chat template refuses this chat: {text.reason}")
+        return text
+
+
+def _turns_of(bundle: Bundle) -> _Prefixes | _Template:
+    described = bundle.llm_metadata
+    if described is not None and described.chat_template:
+        return _Template(described.chat_template, str(bundle.path))
+    return _Prefixes(bundle.parameters)
 
 
 class _Text:

@@ -12,7 +12,7 @@ from . import BundleError
 from .metadata import BundleParameters, check
 from .rebuild import document
 from .special_tokens import SpecialTokens, read_folder, read_gguf
-from .templates import read_template
+from .templates import AFFIXES, ChatFormat, chat_of, read_template
 from .tokenizer import check_tokens
 
 
@@ -39,49 +39,65 @@ class BundleSettings:
         return {name: value for name, value in values.items() if value is not None}
 
 
+@dataclass(frozen=True)
+class TextFormat:
+    """What a bundle says of its texts.
+
+    parameters: what METADATA holds. chat: all that the template can write; METADATA has no place
+    for a session prefix beside a system prefix, a chat template has. notes: what differs from the
+    checkpoint's chat template, one line each.
+    """
+
+    parameters: BundleParameters
+    chat: ChatFormat
+    notes: tuple[str, ...] = ()
+
+
 def parameters_for(
     checkpoint: Checkpoint | None, tokenizer: bytes, settings: BundleSettings
-) -> tuple[BundleParameters, tuple[str, ...]]:
-    """What goes into METADATA, and notes on what differs from the checkpoint's chat template.
+) -> TextFormat:
+    """The text format of a bundle: what the user says, and for the rest the checkpoint.
 
     tokenizer: the SentencePiece model of the bundle, of which start and stop tokens must be
     pieces. Raises BundleError for those that are not, for a template that cannot be expressed,
     and where neither the user nor the checkpoint says what is needed.
     """
     given = settings.given()
-    parameters, notes = BundleParameters(start_token="", stop_tokens=()), ()
+    parameters, chat = BundleParameters(start_token="", stop_tokens=()), None
     if checkpoint is not None:
-        parameters, notes = _of_checkpoint(_special_tokens(checkpoint), given)
+        parameters, chat = _of_checkpoint(_special_tokens(checkpoint), given)
     parameters = replace(parameters, **given)
     check(parameters)
     check_tokens(tokenizer, parameters.start_token, parameters.stop_tokens, "the tokenizer")
-    return parameters, notes
+    if chat is None:
+        return TextFormat(parameters, chat_of(parameters))
+    return TextFormat(parameters, replace(chat, stops=parameters.stop_tokens), chat.notes)
 
 
 def _of_checkpoint(
     special: SpecialTokens, given: Mapping[str, Any]
-) -> tuple[BundleParameters, tuple[str, ...]]:
-    """What the checkpoint says, as far as it is not given."""
-    texts = [field.name for field in fields(BundleParameters) if field.name.endswith("fix")]
-    if special.chat_template is None or any(name in given for name in texts):
+) -> tuple[BundleParameters, ChatFormat | None]:
+    """What the checkpoint says, as far as it is not given; a chat where the template counts."""
+    if special.chat_template is None or any(name in given for name in AFFIXES):
         # A prefix of the user's replaces the template: mixing the two would match neither.
         start = given.get("start_token") or special.named.get("bos_token", "")
-        return BundleParameters(start_token=start, stop_tokens=special.stops), ()
+        return BundleParameters(start_token=start, stop_tokens=special.stops), None
     chat = read_template(
         special.chat_template, special.named, special.added, given.get("start_token")
     )
+    chat = _stripped(chat, special.stripping)
     stops = tuple(dict.fromkeys([*special.stops, *chat.stops]))
-    return _stripped(chat.parameters(stops), special.stripping), chat.notes
+    return chat.parameters(stops), chat
 
 
-def _stripped(parameters: BundleParameters, tokens: Sequence[str]) -> BundleParameters:
+def _stripped(chat: ChatFormat, tokens: Sequence[str]) -> ChatFormat:
     """The texts without the white space that is part of the token in front of it (rstrip)."""
     if not tokens:
-        return parameters
+        return chat
     found = re.compile(rf"({'|'.join(map(re.escape, tokens))})\s+")
-    texts = {field.name: getattr(parameters, field.name) for field in fields(parameters)}
+    texts = {field.name: getattr(chat, field.name) for field in fields(chat)}
     return replace(
-        parameters,
+        chat,
         **{name: found.sub(r"\1", text) for name, text in texts.items() if name.endswith("fix")},
     )
 

@@ -6,13 +6,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from . import BundleError, metadata
+from . import BundleError, llm_metadata, metadata
+from .bundle import MAX_TOKENIZER_BYTES, Bundle, read_bundle
 from .files import open_file, unreadable
-from .task import METADATA, MODEL, TOKENIZER, Task, read_task
+from .litertlm import MAGIC
+from .llm_metadata import LlmMetadata
+from .parts import METADATA, MODEL, TOKENIZER
 from .tflite import IDENTIFIER, ModelSummary, SignatureSummary, TensorSummary, summarize_model
 from .tokenizer import load_tokenizer
 
-_MAX_TOKENIZER_BYTES = 256 << 20
 _SNIFFED_BYTES = 8
 _SHOWN_TENSORS = 4  # of the same kind, in the table
 
@@ -39,8 +41,8 @@ class TokenizerSummary:
 class Summary:
     """What a file holds; the parts that its kind has not are None or empty.
 
-    kind: "task", "tflite" or "sentencepiece". entries: of the archive. unread: METADATA's fields
-    that `parameters` has no place for.
+    kind: "task", "litertlm", "tflite" or "sentencepiece". entries: of the bundle. unread: fields of
+    METADATA that `parameters` and `llm_metadata` have no place for.
     """
 
     file: str
@@ -50,6 +52,7 @@ class Summary:
     model: ModelSummary | None = None
     tokenizer: TokenizerSummary | None = None
     parameters: metadata.BundleParameters | None = None
+    llm_metadata: LlmMetadata | None = None
     unread: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
@@ -74,16 +77,13 @@ def summarize(path: Path) -> Summary:
                 with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
                     model = summarize_model(data, 0, size_bytes, str(path))
                 return Summary(str(path), "tflite", size_bytes, model=model)
-            if start[4:6] == b"PK" or start[:2] == b"PK":
+            if b"PK" in (start[:2], start[4:6]) or start == MAGIC:
                 with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-                    return _task(read_task(path), data)
-            if start == b"LITERTLM":
+                    return _bundle(read_bundle(path), data)
+            if start[:1] != b"\n" or size_bytes > MAX_TOKENIZER_BYTES:
                 raise BundleError(
-                    f"{path}: is a .litertlm file; only .task bundles can be inspected"
-                )
-            if start[:1] != b"\n" or size_bytes > _MAX_TOKENIZER_BYTES:
-                raise BundleError(
-                    f"{path}: begins with {start!r}; needs a .task, .tflite or SentencePiece model"
+                    f"{path}: begins with {start!r}; needs a .task, .litertlm, .tflite or "
+                    "SentencePiece model"
                 )
             file.seek(0)
             tokenizer = _tokenizer(file.read(), str(path))
@@ -92,24 +92,30 @@ def summarize(path: Path) -> Summary:
         raise unreadable(path, error) from error
 
 
-def _task(task: Task, data: mmap.mmap) -> Summary:
-    model, tokenizer = task.entries[MODEL], task.entries[TOKENIZER]
-    where = f"{task.path}: {TOKENIZER}"
-    if tokenizer.size > _MAX_TOKENIZER_BYTES:
-        raise BundleError(
-            f"{where}: {tokenizer.size} bytes; at most {_MAX_TOKENIZER_BYTES} are read"
-        )
+def _bundle(bundle: Bundle, data: mmap.mmap) -> Summary:
+    model, where = bundle.entries[MODEL], f"{bundle.path}: {METADATA}"
+    unread = metadata if bundle.llm_metadata is None else llm_metadata
+    tokenizer = None
+    if TOKENIZER in bundle.entries:
+        size = bundle.entries[TOKENIZER].size
+        if size > MAX_TOKENIZER_BYTES:
+            raise BundleError(
+                f"{bundle.path}: {TOKENIZER}: {size} bytes; at most {MAX_TOKENIZER_BYTES} are read"
+            )
+        tokenizer = _tokenizer(bundle.read(TOKENIZER), f"{bundle.path}: {TOKENIZER}")
     return Summary(
-        file=str(task.path),
-        kind="task",
+        file=str(bundle.path),
+        kind=bundle.kind,
         size_bytes=len(data),
         entries=tuple(
-            EntrySummary(name, extent.offset, extent.size) for name, extent in task.entries.items()
+            EntrySummary(name, extent.offset, extent.size)
+            for name, extent in bundle.entries.items()
         ),
-        model=summarize_model(data, model.offset, model.size, f"{task.path}: {MODEL}"),
-        tokenizer=_tokenizer(task.read(TOKENIZER), where),
-        parameters=task.parameters,
-        unread=metadata.unread_fields(task.read(METADATA), f"{task.path}: {METADATA}"),
+        model=summarize_model(data, model.offset, model.size, f"{bundle.path}: {MODEL}"),
+        tokenizer=tokenizer,
+        parameters=bundle.parameters,
+        llm_metadata=bundle.llm_metadata,
+        unread=unread.unread_fields(bundle.read(METADATA), where),
     )
 
 
@@ -146,6 +152,11 @@ def _lines(summary: Summary) -> Iterator[str]:
             "metadata",
             [(name, _shown(value)) for name, value in values if value not in ("", False)],
         )
+        if summary.llm_metadata is not None:
+            described = asdict(summary.llm_metadata).items()
+            yield from _section(
+                "LiteRT-LM", [(name, _shown(value)) for name, value in described if value]
+            )
         if summary.unread:
             yield f"  not shown: {', '.join(summary.unread)}"
     if summary.tokenizer is not None:

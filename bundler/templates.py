@@ -41,6 +41,10 @@ _PROBE_SYSTEM = "qzsystem"
 _PROOF = ("What is 2 + 2?", "It is 4.\n\n- **four**", 'Say "hi" & <b>go</b>', "hi", "Ünï 日本 😀?")
 _PROOF_SYSTEM = "Be brief.\nAnswer in 'English'."
 _TURNS = (1, 2, 3)
+AFFIXES = [
+    "session_prefix",
+    *(f"{role}_{side}" for role in ("user", "model", "system") for side in ("prefix", "suffix")),
+]
 
 
 @dataclass(frozen=True)
@@ -93,6 +97,12 @@ class ChatFormat:
             system_prefix=self.system_prefix if system else "",
             system_suffix=self.system_suffix if system else "",
         )
+
+
+def chat_of(parameters: BundleParameters) -> ChatFormat:
+    """The chats of prefixes that were given, not read from a template."""
+    texts = {name: getattr(parameters, name) for name in AFFIXES}
+    return ChatFormat(parameters.start_token, **texts, stops=parameters.stop_tokens)
 
 
 def read_template(

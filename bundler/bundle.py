@@ -1,0 +1,103 @@
+"""A bundle of either format, opened: where its parts lie, and what its metadata says."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from . import BundleError, hf_tokenizer, litertlm, llm_metadata, metadata
+from .litertlm import HF_TOKENIZER
+from .llm_metadata import LlmMetadata
+from .metadata import BundleParameters
+from .parts import METADATA, MODEL, TOKENIZER, Extent, opened, part_bytes
+from .task import read_entries
+from .tokenizer import load_tokenizer
+
+TASK, LITERTLM = "task", "litertlm"
+MAX_TOKENIZER_BYTES = 256 << 20
+_MAX_METADATA_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """kind: TASK or LITERTLM. parameters: the text format, by the metadata that LiteRT-LM takes.
+
+    llm_metadata: what LiteRT-LM's metadata says besides; None where the bundle has LlmParameters.
+    """
+
+    path: Path
+    kind: str
+    entries: Mapping[str, Extent]
+    parameters: BundleParameters
+    llm_metadata: LlmMetadata | None = None
+
+    def read(self, name: str) -> bytes:
+        """The data of one part, its CRC-32 checked where there is one. Raises BundleError."""
+        return _read(self.path, self.entries, name)
+
+
+def kind_of(path: Path) -> str | None:
+    """TASK or LITERTLM by the first bytes, which no extension can belie; None for neither."""
+    with opened(path) as file:
+        start = file.read(len(litertlm.MAGIC))
+    if start == litertlm.MAGIC:
+        return LITERTLM
+    return TASK if b"PK" in (start[:2], start[4:6]) else None
+
+
+def read_bundle(path: Path) -> Bundle:
+    """Reads what lies where, and the metadata; the model is not touched.
+
+    Raises BundleError for a file that is not there, is no bundle, is damaged, or lacks a part.
+    """
+    kind = kind_of(path)
+    if kind is None:
+        raise BundleError(f"{path}: is no .task and no .litertlm; needs one")
+    entries = read_entries(path) if kind == TASK else litertlm.read_header(path).entries()
+    if missing := [name for name in (MODEL, METADATA) if name not in entries]:
+        raise BundleError(
+            f"{path}: there is no {', '.join(missing)}, only {', '.join(entries) or 'nothing'}; "
+            "a bundle of an LLM is needed"
+        )
+    where = f"{path}: {METADATA}"
+    data = _read(path, entries, METADATA, _MAX_METADATA_BYTES)
+    if kind == TASK and not llm_metadata.is_llm_metadata(data):
+        return Bundle(path, kind, entries, metadata.decode(data, where))
+    parameters, described = llm_metadata.decode(data, where, _Texts(path, entries).of)
+    return Bundle(path, kind, entries, parameters, described)
+
+
+class _Texts:
+    """The texts of ids, by the bundle's tokenizer, which is loaded when the first one is asked."""
+
+    def __init__(self, path: Path, entries: Mapping[str, Extent]) -> None:
+        self._path, self._entries = path, entries
+
+    def of(self, token: int) -> str:
+        if not 0 <= token < len(self._texts):
+            raise BundleError(
+                f"{self._path}: {METADATA}: names the token {token}; the tokenizer has "
+                f"{len(self._texts)}"
+            )
+        return self._texts[token]
+
+    @cached_property
+    def _texts(self) -> list[str]:
+        names = [name for name in (TOKENIZER, HF_TOKENIZER) if name in self._entries]
+        if not names:
+            raise BundleError(f"{self._path}: has no tokenizer; one is needed")
+        where = f"{self._path}: {names[0]}"
+        data = _read(self._path, self._entries, names[0], MAX_TOKENIZER_BYTES)
+        if names[0] == TOKENIZER:
+            processor = load_tokenizer(data, where).processor
+            return [processor.IdToPiece(token) for token in range(len(processor))]
+        tokenizer = hf_tokenizer.load(data, where)
+        return [tokenizer.id_to_token(token) or "" for token in range(tokenizer.get_vocab_size())]
+
+
+def _read(path: Path, entries: Mapping[str, Extent], name: str, most: int | None = None) -> bytes:
+    where, extent = f"{path}: {name}", entries[name]
+    if most is not None and extent.size > most:
+        raise BundleError(f"{where}: {extent.size} bytes; at most {most} are read")
+    with opened(path) as file:
+        return part_bytes(file, extent, where)

@@ -1,0 +1,43 @@
+"""A tokenizer.json in a `.litertlm`: deflated (zlib), behind its size as 64 bits, little-endian."""
+
+import json
+import zlib
+
+from tokenizers import Tokenizer
+
+from ..tokenization.tokenizer_json import original, validate
+from . import BundleError
+
+MAX_BYTES = 256 << 20
+_SIZE_BYTES = 8
+
+
+def pack(document: bytes) -> bytes:
+    """document: a tokenizer.json."""
+    return len(document).to_bytes(_SIZE_BYTES, "little") + zlib.compress(document)
+
+
+def unpack(data: bytes, where: str) -> bytes:
+    """The tokenizer.json; not more is inflated than the size says. Raises BundleError."""
+    size = int.from_bytes(data[:_SIZE_BYTES], "little")
+    if len(data) < _SIZE_BYTES or size > MAX_BYTES:
+        raise BundleError(f"{where}: claims {size} bytes; at most {MAX_BYTES} are read")
+    inflater = zlib.decompressobj()
+    try:
+        # one byte more than the size, to see that there is none
+        document = inflater.decompress(data[_SIZE_BYTES:], size + 1)
+    except zlib.error as error:
+        raise BundleError(f"{where}: is no deflated tokenizer.json: {error}") from error
+    if len(document) != size or not inflater.eof:
+        raise BundleError(f"{where}: inflates to another size than the {size} bytes it claims")
+    return document
+
+
+def load(data: bytes, where: str) -> Tokenizer:
+    """The tokenizer itself. Raises BundleError or TokenizerError."""
+    try:
+        document = json.loads(unpack(data, where))
+    except (ValueError, RecursionError) as error:
+        raise BundleError(f"{where}: is no tokenizer.json: {error}") from error
+    validate(document, where)
+    return original(document, where)
