@@ -153,8 +153,8 @@ def build(
                 ".task bundle holds an LLM; use taskpress convert"
             )
         tokenizer = _tokenizer(checkpoint, tokenizer_form, ignore_flags)
-        parameters, notes = parameters_for(checkpoint, tokenizer, settings or BundleSettings())
-        encoded = metadata.encode(parameters)
+        text = parameters_for(checkpoint, tokenizer, settings or BundleSettings())
+        encoded = metadata.encode(text.parameters)
         from .conversion import Conversion
 
         conversion = Conversion(checkpoint, output, options, encoder_of(tokenizer), started)
@@ -165,7 +165,12 @@ def build(
             entries = {MODEL: model, TOKENIZER: tokenizer, METADATA: encoded}
             write_task(output, entries, force=force)
 
-        bundle = {**asdict(parameters), "tokenizer_form": tokenizer_form, "notes": notes}
+        bundle = {
+            **metadata.described(text.parameters),
+            "tokenizer_form": tokenizer_form,
+            "chats": [asdict(chat) for chat in text.proven],
+            "notes": text.notes,
+        }
         report = conversion.run(write, size + len(tokenizer) + len(encoded), bundle)
         return conversion.compared(report, read_task(output).read(MODEL)) if compare else report
 

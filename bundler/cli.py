@@ -15,12 +15,11 @@ from typing import TYPE_CHECKING, Any
 from ..converter import ConversionError
 from ..models import CheckpointError
 from ..tokenization import FORMS, FULL, TokenizerError
-from . import BundleError, parity
+from . import BundleError, bundling, parity, text_format
 from .arguments import count, lengths, special
 
 if TYPE_CHECKING:
     from .build import Options, Report
-    from .settings import BundleSettings
 
 _CHECKPOINT = "a folder with config.json and *.safetensors, a .gguf file, or a Hub id"
 _TOKENIZER = (
@@ -67,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     build.add_argument("checkpoint", help=_CHECKPOINT)
     _add_output(build, "OUT.task")
     _add_conversion(build)
-    _add_settings(build)
+    text_format.add_arguments(build)
     _add_form(build, "--tokenizer-form")
     build.set_defaults(verb=_build)
 
@@ -93,12 +92,11 @@ def _parser() -> argparse.ArgumentParser:
     compared.set_defaults(verb=parity.verb)
 
     bundle = verbs.add_parser("bundle", help="model and tokenizer to .task bundle")
-    bundle.add_argument("model", type=Path, metavar="MODEL.tflite")
-    bundle.add_argument("tokenizer", type=Path, metavar="TOKENIZER.model")
+    bundling.add_arguments(bundle)
     bundle.add_argument("--checkpoint", help=f"take what is not given from it: {_CHECKPOINT}")
     _add_output(bundle, "OUT.task")
-    _add_settings(bundle)
-    bundle.set_defaults(verb=_bundle)
+    text_format.add_arguments(bundle)
+    bundle.set_defaults(verb=bundling.verb)
 
     inspect = verbs.add_parser("inspect", help="show what a file holds")
     inspect.add_argument("file", type=Path, help="a .task, .tflite or SentencePiece model")
@@ -215,25 +213,6 @@ def _add_conversion(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_settings(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group(
-        "text format", "What is not given is taken from the checkpoint's files and chat template."
-    )
-    group.add_argument("--start-token", metavar="T", help="the runtime begins every chat with it")
-    group.add_argument(
-        "--stop-token", metavar="T", action="append", dest="stop_tokens", help="may be repeated"
-    )
-    for name, what in {
-        "session": "once, after the start token",
-        "user": "before and after what the user says",
-        "model": "before and after what the model says",
-        "system": "before and after a system message",
-    }.items():
-        group.add_argument(f"--{name}-prefix", metavar="TEXT", help=what)
-        if name != "session":
-            group.add_argument(f"--{name}-suffix", metavar="TEXT")
-
-
 def _options(arguments: argparse.Namespace) -> "Options":
     from .build import Options
 
@@ -248,22 +227,6 @@ def _options(arguments: argparse.Namespace) -> "Options":
     )
 
 
-def _settings(arguments: argparse.Namespace) -> "BundleSettings":
-    from .settings import BundleSettings
-
-    return BundleSettings(
-        start_token=arguments.start_token,
-        stop_tokens=tuple(arguments.stop_tokens) if arguments.stop_tokens else None,
-        session_prefix=arguments.session_prefix,
-        user_prefix=arguments.user_prefix,
-        user_suffix=arguments.user_suffix,
-        model_prefix=arguments.model_prefix,
-        model_suffix=arguments.model_suffix,
-        system_prefix=arguments.system_prefix,
-        system_suffix=arguments.system_suffix,
-    )
-
-
 def _build(arguments: argparse.Namespace) -> int:
     from .build import build
 
@@ -272,7 +235,7 @@ def _build(arguments: argparse.Namespace) -> int:
         arguments.checkpoint,
         arguments.output,
         _options(arguments),
-        _settings(arguments),
+        text_format.settings(arguments),
         tokenizer_form=arguments.tokenizer_form,
         ignore_flags=arguments.ignore_flags,
         force=arguments.force,
@@ -333,38 +296,6 @@ def _tokenizer(arguments: argparse.Namespace) -> int:
     with whole_file(arguments.output, force=arguments.force) as out:
         out.write(model)
     print(f"{arguments.output}: {len(model) / 1e6:.1f} MB")
-    return 0
-
-
-def _bundle(arguments: argparse.Namespace) -> int:
-    from ..models._checkpoint import open_checkpoint
-    from ..tokenization.sentencepiece_model import check
-    from . import metadata
-    from .decoder import check_model
-    from .files import read_file
-    from .output import refuse_existing
-    from .settings import parameters_for
-    from .task import METADATA, MODEL, TOKENIZER, write_task
-
-    refuse_existing(arguments.output, force=arguments.force)
-    check_model(arguments.model)
-    tokenizer = read_file(arguments.tokenizer)
-    check(tokenizer, str(arguments.tokenizer))
-    settings = _settings(arguments)
-    if arguments.checkpoint is None:
-        parameters, notes = parameters_for(None, tokenizer, settings)
-    else:
-        with open_checkpoint(arguments.checkpoint) as checkpoint:
-            parameters, notes = parameters_for(checkpoint, tokenizer, settings)
-    entries = {
-        MODEL: arguments.model,
-        TOKENIZER: tokenizer,
-        METADATA: metadata.encode(parameters),
-    }
-    write_task(arguments.output, entries, force=arguments.force)
-    for note in notes:
-        print(f"note: {note}")
-    print(f"{arguments.output}: {arguments.output.stat().st_size / 1e6:.1f} MB")
     return 0
 
 

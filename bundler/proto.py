@@ -3,8 +3,8 @@
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import Message
 
-# message -> field -> (number, type, "" or "repeated" or the name of its oneof); a type is "string",
-# "bytes", "int32" or a message that stands above
+# message -> field -> (number, type, "" or "repeated" or the name of its oneof); a type is one of
+# _TYPES or a message that stands above. proto3's "optional" is a oneof of one field, named _FIELD.
 Messages = dict[str, dict[str, tuple[int, str, str]]]
 
 _KINDS = descriptor_pb2.FieldDescriptorProto
@@ -12,6 +12,8 @@ _TYPES = {
     "string": _KINDS.TYPE_STRING,
     "bytes": _KINDS.TYPE_BYTES,
     "int32": _KINDS.TYPE_INT32,
+    "bool": _KINDS.TYPE_BOOL,
+    "float": _KINDS.TYPE_FLOAT,
 }
 
 
@@ -22,7 +24,8 @@ def message_class(package: str, messages: Messages, name: str) -> type[Message]:
     )
     for message_name, table in messages.items():
         message = file.message_type.add(name=message_name)
-        oneofs = sorted({how for _, _, how in table.values()} - {"", "repeated"})
+        oneofs = {how for _, _, how in table.values()} - {"", "repeated"}
+        oneofs = sorted(oneofs, key=lambda name: (name.startswith("_"), name))  # optionals last
         for oneof in oneofs:
             message.oneof_decl.add(name=oneof)
         for field_name, (number, kind, how) in table.items():
@@ -33,6 +36,7 @@ def message_class(package: str, messages: Messages, name: str) -> type[Message]:
                 field.type_name = f".{package}.{kind}"
             if how in oneofs:
                 field.oneof_index = oneofs.index(how)
+                field.proto3_optional = how == f"_{field_name}"
     pool = descriptor_pool.DescriptorPool()  # our own: another library may have registered the name
     pool.AddSerializedFile(file.SerializeToString())
     return message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{package}.{name}"))

@@ -97,7 +97,10 @@ def _prompt_tokens(
     )
     if not is_utf8(text):
         raise BundleError(f"the prompt: {prompt!r:.80} holds bytes that are no UTF-8")
-    return [processor.PieceToId(parameters.start_token), *processor.Encode(text)]
+    start = parameters.start_token_id
+    if start is None:
+        start = processor.PieceToId(parameters.start_token)
+    return [start, *processor.Encode(text)]
 
 
 def _greedy(session: Session, prompt_tokens: list[int]) -> Iterator[int]:

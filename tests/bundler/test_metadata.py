@@ -7,7 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from taskpress.bundler import BundleError
-from taskpress.bundler.metadata import BundleParameters, decode, encode, unread_fields
+from taskpress.bundler.metadata import (
+    BundleParameters,
+    Channel,
+    decode,
+    described,
+    encode,
+    unread_fields,
+)
 
 # how mediapipe's BundleConfig calls what we call otherwise
 OUR_NAMES = {
@@ -73,6 +80,11 @@ def test_an_older_bundle_has_its_prefixes_in_field_8_alone() -> None:
         ({"stop_tokens": ()}, r"stop tokens: \[\]; one is needed"),
         ({"stop_tokens": ("</s>", "")}, "none empty"),
         ({"session_prefix": "a", "system_suffix": "b"}, "session prefix: given beside a system"),
+        ({"start_token_id": 4}, "start token: '<s>' and the id 4 are given; METADATA holds one"),
+        ({"start_token": "", "start_token_id": -1}, "start_token_id: -1; a number from 0 to 21474"),
+        ({"suppressed_tokens": (1, 1 << 31)}, "suppressed_tokens: 2147483648; a number"),
+        ({"vocab_size": -1}, "vocab_size: -1; a number"),
+        ({"channels": (Channel("x", "\ud800", ""),)}, "channels: .* half a character"),
         ({"user_prefix": "\ud800"}, r"user_prefix: '\\ud800' holds half a character"),
         ({"stop_tokens": ("a", "\udfff")}, "stop_tokens: .* half a character"),
     ],
@@ -85,8 +97,7 @@ def test_parameters_that_cannot_work_are_refused(change: dict[str, Any], message
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"", "x: start token: none; its text is needed"),
-        (b"\x20\x07\x2a\x04</s>", "x: start token: the id 7; its text"),
+        (b"", "x: start token: none; one is needed"),
         (b"\x2a\x7f</s>", "x: 6 bytes are no LlmParameters message"),
         (b"\x32\x01\xff", "x: 3 bytes are no LlmParameters message"),  # not UTF-8
         (encode(PLAIN) + b"\x3a\x01\x02", r"x: input_output_normalizations \[2\]"),
@@ -108,6 +119,65 @@ def test_any_bytes_give_parameters_or_one_error(data: bytes) -> None:
 
 
 def test_what_is_there_but_not_given_is_named() -> None:
-    vocabulary_and_stop_ids = b"\x10\x05" + b"\x90\x01\x07"
-    assert unread_fields(encode(PLAIN) + vocabulary_and_stop_ids, "x") == ("vocab_size", "field 18")
+    assert unread_fields(encode(PLAIN) + b"\xa8\x01\x07", "x") == ("field 21",)
     assert unread_fields(encode(PLAIN), "x") == ()
+
+
+def test_prefixes_that_only_field_8_has_are_named() -> None:
+    theirs = encode(replace(PLAIN, user_prefix="U"))
+    assert unread_fields(theirs, "x") == ()
+    other_in_field_8 = theirs.replace(b"\x42\x03\x12\x01U", b"\x42\x03\x12\x01W")
+    assert decode(other_in_field_8, "x").user_prefix == "U"
+    assert unread_fields(other_in_field_8, "x") == ("prompt_template",)
+
+
+ALL = BundleParameters(
+    start_token="",
+    stop_tokens=("</s>",),
+    start_token_id=0,
+    stop_token_ids=(2, 300),
+    suppressed_tokens=(0, 5),
+    channels=(Channel("thought", "<think>", "</think>"), Channel("", "[", "]")),
+    vocab_size=512,
+    num_draft_tokens=3,
+    transformer_parameters=b"\x08\x01\x82\x01\x02\x18\x01\xd8\x06\x01",
+    submodel_transformer_parameters=b"",
+    vision_encoder_parameters=b"\x08\x40\x10\x01",
+    audio_encoder_parameters=b"\xff",
+)
+
+
+def test_the_bytes_of_the_fields_that_mediapipes_bundler_does_not_write() -> None:
+    """By hand, by the numbers of the descriptors."""
+    assert encode(ALL) == (
+        b"\x0a\x0a\x08\x01\x82\x01\x02\x18\x01\xd8\x06\x01"  # 1
+        + b"\x10\x80\x04"  # 2: 512
+        + b"\x20\x00"  # 4
+        + b"\x2a\x04</s>"  # 5
+        + b"\x48\x03"  # 9
+        + b"\x52\x01\xff"  # 10
+        + b"\x7a\x04\x08\x40\x10\x01"  # 15
+        + b"\x82\x01\x00"  # 16
+        + b"\x92\x01\x03\x02\xac\x02"  # 18, packed
+        + b"\x9a\x01\x1c\x0a\x07thought\x12\x07<think>\x1a\x08</think>"  # 19
+        + b"\x9a\x01\x06\x12\x01[\x1a\x01]"
+        + b"\xa2\x01\x02\x00\x05"  # 20
+    )
+    assert decode(encode(ALL), "x") == ALL
+    assert unread_fields(encode(ALL), "x") == ()
+
+
+def test_the_old_engines_messages_are_shown_by_name() -> None:
+    shown = described(ALL)
+    assert shown["transformer_parameters"] == {
+        "batch_size": 1,
+        "self_attention_parameters": {"attention_mask_type": 1},
+        "unread": ["field 107"],
+    }
+    assert shown["submodel_transformer_parameters"] == {}
+    assert shown["vision_encoder_parameters"] == {"tokens_num": 64, "append_eoi_embedding": True}
+    assert shown["audio_encoder_parameters"] == {
+        "unread": ["1 bytes that are no AudioEncoderParameters"]
+    }
+    assert described(PLAIN)["transformer_parameters"] is None
+    assert json.dumps(shown)

@@ -27,7 +27,7 @@ def folder(path: Path, **files: Any) -> Path:
 
 def test_a_folder(tmp_path: Path) -> None:
     folder(tmp_path, tokenizer_config=CONFIG)
-    assert read_folder(tmp_path, {"eos_token_id": [5, 4]}, DOCUMENT) == SpecialTokens(
+    assert read_folder(tmp_path, {"eos_token_id": [5, 4]}, DOCUMENT, {}) == SpecialTokens(
         named={"bos_token": "<s>", "eos_token": "</s>"},
         added=("<s>", "<end>"),
         stripping=(),
@@ -39,14 +39,14 @@ def test_a_folder(tmp_path: Path) -> None:
 def test_a_folder_of_separate_files(tmp_path: Path) -> None:
     folder(tmp_path, special_tokens_map={"eos_token": "<end>", "bos_token": "<s>"})
     (tmp_path / "chat_template.jinja").write_text("from the file")
-    found = read_folder(tmp_path, {}, DOCUMENT)
+    found = read_folder(tmp_path, {}, DOCUMENT, {})
     assert found.named == {"eos_token": "<end>", "bos_token": "<s>"}
     assert found.stops == ("<end>",)
     assert found.chat_template == "from the file"
 
 
 def test_a_folder_that_says_nothing(tmp_path: Path) -> None:
-    assert read_folder(tmp_path, {"eos_token_id": 1}, UNIGRAM) == SpecialTokens(
+    assert read_folder(tmp_path, {"eos_token_id": 1}, UNIGRAM, {}) == SpecialTokens(
         named={}, added=(), stripping=(), stops=("</s>",), chat_template=None
     )
 
@@ -54,7 +54,7 @@ def test_a_folder_that_says_nothing(tmp_path: Path) -> None:
 def test_the_default_of_several_templates(tmp_path: Path) -> None:
     templates = [{"name": "tools", "template": "no"}, {"name": "default", "template": "yes"}]
     folder(tmp_path, tokenizer_config={"chat_template": templates})
-    assert read_folder(tmp_path, {}, DOCUMENT).chat_template == "yes"
+    assert read_folder(tmp_path, {}, DOCUMENT, {}).chat_template == "yes"
 
 
 @pytest.mark.parametrize(
@@ -74,20 +74,20 @@ def test_faulty_folders(
 ) -> None:
     folder(tmp_path, tokenizer_config=config)
     with pytest.raises(BundleError, match=message):
-        read_folder(tmp_path, generation, DOCUMENT)
+        read_folder(tmp_path, generation, DOCUMENT, {})
 
 
 @pytest.mark.parametrize("text", ["{", "[" * 100_000, "\xff"])
 def test_files_that_are_no_json(tmp_path: Path, text: str) -> None:
     (tmp_path / "tokenizer_config.json").write_bytes(text.encode("latin-1"))
     with pytest.raises(BundleError, match=r"tokenizer_config\.json: is no JSON: .*get the file"):
-        read_folder(tmp_path, {}, DOCUMENT)
+        read_folder(tmp_path, {}, DOCUMENT, {})
 
 
 def test_a_template_that_is_no_text(tmp_path: Path) -> None:
     (tmp_path / "chat_template.jinja").write_bytes(b"\xff")
     with pytest.raises(BundleError, match=r"chat_template\.jinja: cannot be read: .*utf-8"):
-        read_folder(tmp_path, {}, DOCUMENT)
+        read_folder(tmp_path, {}, DOCUMENT, {})
 
 
 def test_gguf() -> None:

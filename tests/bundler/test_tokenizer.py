@@ -4,7 +4,7 @@ import struct
 import pytest
 import sentencepiece
 from taskpress.bundler import BundleError
-from taskpress.bundler.tokenizer import Tokenizer, check_tokens, load_tokenizer
+from taskpress.bundler.tokenizer import Tokenizer, load_tokenizer
 
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = range(1, 7)
 
@@ -93,14 +93,6 @@ def test_a_stop_token_whose_own_text_gives_others() -> None:
     message = model(*PIECES, ("<a  b>", USER_DEFINED), squeeze=True)
     with pytest.raises(BundleError, match=r"is the piece 267, but its text gives the ids \[.*only"):
         load_tokenizer(message, "t.model").check_stops(["<a  b>"])
-
-
-def test_both_are_checked_of_one_model() -> None:
-    check_tokens(model(*PIECES), "<s>", ["</s>", "<end>"], "t.model")
-    with pytest.raises(BundleError, match="start token '<bos>'"):
-        check_tokens(model(*PIECES), "<bos>", ["</s>"], "t.model")
-    with pytest.raises(BundleError, match="stop token 'ab'"):
-        check_tokens(model(*PIECES), "<s>", ["</s>", "ab"], "t.model")
 
 
 def test_a_trained_model_loads() -> None:
