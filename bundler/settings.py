@@ -1,7 +1,7 @@
 """A bundle's tokens and prompt prefixes: what the user says, and for the rest the checkpoint."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -97,7 +97,8 @@ def parameters_for(
     chat = replace(chat, stops=parameters.stop_tokens)
     encoder = original(published, checkpoint.path.name)
     proven = prove(template, chat, lambda text: encoder.encode(text, **_AS_IT_IS).ids, loaded)
-    return TextFormat(parameters, chat, chat.notes + _differing(proven, loaded), proven)
+    added = {token["id"] for token in published.get("added_tokens") or []}
+    return TextFormat(parameters, chat, chat.notes + _differing(proven, added), proven)
 
 
 def _as_given(
@@ -119,20 +120,19 @@ def _check(parameters: BundleParameters, tokenizer: Tokenizer) -> None:
             )
 
 
-def _differing(proven: Sequence[ProvenChat], tokenizer: Tokenizer) -> tuple[str, ...]:
+def _differing(proven: Sequence[ProvenChat], added: Collection[int]) -> tuple[str, ...]:
     """A note on the first chat with other tokens, of those without and those with a system message.
 
-    Raises BundleError where already the simplest of all has no special token where it needs one:
-    the model would see no turn.
+    added: the ids of added tokens. Raises BundleError where the simplest chat of all lacks one of
+    them: the model would see no turn.
     """
     notes: list[str] = []
     for system in (False, True):
         chat = next((c for c in proven if c.system == system and c.difference), None)
         if chat is None or chat.difference is None:
             continue
-        text, token = chat.difference.text, chat.difference.template
-        special = token is not None and tokenizer.is_special(token)
-        if chat is proven[0] and special:
+        text = chat.difference.text
+        if chat is proven[0] and chat.difference.template in added:
             raise BundleError(
                 f"chat template: prefixes and suffixes do not give the tokens of its {chat}: "
                 f"{text}; give the prefixes"

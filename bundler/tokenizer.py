@@ -84,10 +84,6 @@ class Tokenizer:
     def count_kinds(self) -> Mapping[str, int]:
         return Counter(self.kinds)
 
-    def is_special(self, token: int) -> bool:
-        """Whether the id is that of a control or user-defined piece."""
-        return token < len(self.kinds) and self.kinds[token] in ("control", "user defined")
-
     def check_start(self, token: str) -> None:
         """Refuses a start token that the runtime would not find: it takes the unknown id then."""
         if self._piece(token) is None:

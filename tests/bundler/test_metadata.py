@@ -4,9 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from google.protobuf.descriptor_pb2 import FieldDescriptorProto, FileDescriptorSet
+from google.protobuf.descriptor_pool import DescriptorPool
+from google.protobuf.message_factory import GetMessageClass
 from hypothesis import given
 from hypothesis import strategies as st
-from taskpress.bundler import BundleError
+from taskpress.bundler import BundleError, engine_parameters, metadata
 from taskpress.bundler.metadata import (
     BundleParameters,
     Channel,
@@ -181,3 +184,89 @@ def test_the_old_engines_messages_are_shown_by_name() -> None:
     }
     assert described(PLAIN)["transformer_parameters"] is None
     assert json.dumps(shown)
+
+
+def their_message(fixture: str) -> Any:
+    """An empty LlmParameters, of the class that mediapipe's own descriptor makes."""
+    files = FileDescriptorSet.FromString((FIXTURE.parent / fixture).read_bytes()).file
+    paths = {file.name.rpartition("/")[2]: file for file in files}
+    pool = DescriptorPool()
+    for name in (*sorted(paths.keys() - {"audio_encoder_params.proto", "llm_params.proto"}),
+                 "audio_encoder_params.proto", "llm_params.proto"):  # fmt: skip
+        pool.AddSerializedFile(paths[name].SerializeToString())
+    return GetMessageClass(pool.FindMessageTypeByName("odml.infra.proto.LlmParameters"))()
+
+
+WEB = "llm_parameters_web.pb"
+
+
+@pytest.mark.parametrize("fixture", ["llm_parameters.pb", WEB])
+def test_their_own_class_reads_what_we_write(fixture: str) -> None:
+    parameters = replace(
+        ALL,
+        audio_encoder_parameters=b"\x28\x07",
+        user_prefix="U",
+        user_suffix="V",
+        model_prefix="M",
+        model_suffix="N",
+        system_prefix="S",
+        user_role_token="<user>",
+        bytes_to_unicode=True,
+    )
+    theirs = their_message(fixture)
+    theirs.ParseFromString(encode(parameters))
+    assert (theirs.WhichOneof("start_token_union"), theirs.start_token_id) == ("start_token_id", 0)
+    assert (theirs.vocab_size, theirs.num_draft_tokens) == (512, 3)
+    assert (theirs.stop_tokens, theirs.user_role_token) == (["</s>"], "<user>")
+    assert theirs.input_output_normalizations == [1]
+    old, roles = theirs.prompt_template, theirs.prompt_templates
+    assert (old.prompt_prefix, old.prompt_suffix) == ("U", "VM")
+    assert (roles.user_template.prompt_prefix, roles.user_template.prompt_suffix) == ("U", "V")
+    assert (roles.model_template.prompt_prefix, roles.model_template.prompt_suffix) == ("M", "N")
+    assert roles.system_template.prompt_prefix == "S"
+    assert theirs.transformer_parameters.self_attention_parameters.attention_mask_type == 1
+    assert theirs.HasField("submodel_transformer_parameters")
+    assert theirs.vision_encoder_parameters.tokens_num == 64
+    assert theirs.audio_encoder_parameters.vocab_size == 7
+    if fixture == WEB:
+        assert (theirs.stop_token_ids, theirs.suppressed_tokens) == ([2, 300], [0, 5])
+        assert [(c.channel_name, c.start, c.end) for c in theirs.channels] == [
+            ("thought", "<think>", "</think>"),
+            ("", "[", "]"),
+        ]
+    assert decode(theirs.SerializeToString(), "x") == parameters
+
+
+def fields_of(descriptor: Any) -> dict[str, tuple[int, str, bool]]:
+    """name -> number, how it is on the wire, repeated; enums are numbers, messages may be bytes."""
+    kinds = {"enum": "int32", "message": "bytes"}
+    return {
+        field.name: (
+            field.number,
+            kinds.get(kind := FieldDescriptorProto.Type.Name(field.type)[5:].lower(), kind),
+            field.is_repeated,
+        )
+        for field in descriptor.fields
+    }
+
+
+def test_our_tables_are_their_descriptors() -> None:
+    """LlmParameters with the web engine's three fields; the old engine's as in mediapipe 0.10.35."""
+    _compare(metadata._MESSAGES, their_message(WEB).DESCRIPTOR)
+    file = their_message("llm_parameters.pb").DESCRIPTOR.file
+    for name in engine_parameters._CLASSES.values():
+        _compare(
+            engine_parameters._MESSAGES, file.pool.FindMessageTypeByName(f"odml.infra.proto.{name}")
+        )
+
+
+def _compare(messages: Any, theirs: Any) -> None:
+    """Of a message and all that it holds, as far as a table has them."""
+    ours = {
+        name: (number, kind if kind not in messages else "bytes", how == "repeated")
+        for name, (number, kind, how) in messages[theirs.name].items()
+    }
+    assert ours == fields_of(theirs), theirs.name
+    for field in theirs.fields:
+        if field.message_type is not None and field.message_type.name in messages:
+            _compare(messages, field.message_type)

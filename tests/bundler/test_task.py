@@ -17,8 +17,10 @@ from hypothesis import strategies as st
 from taskpress.bundler import BundleError, archive
 from taskpress.bundler.metadata import BundleParameters, encode
 from taskpress.bundler.task import (
+    ENTRIES,
     METADATA,
     MODEL,
+    OTHER_MODELS,
     TOKENIZER,
     Source,
     Written,
@@ -128,27 +130,81 @@ def test_a_bundle_of_mediapipe_opens() -> None:
             assert task.read(name) == opened.read(name)
 
 
-def test_the_layout_is_that_of_mediapipe(tmp_path: Path) -> None:
-    theirs = read_task(FIXTURES / "mediapipe.task")
+@pytest.mark.parametrize("name", ["mediapipe.task", "mediapipe_models.task"])
+def test_the_layout_is_that_of_mediapipe(tmp_path: Path, name: str) -> None:
+    theirs = read_task(FIXTURES / name)
     write_task(tmp_path / "x.task", {name: theirs.read(name) for name in theirs.entries})
     assert read_task(tmp_path / "x.task").entries == theirs.entries
 
 
+def test_a_bundle_of_mediapipe_with_every_kind_of_entry_opens() -> None:
+    task = read_task(FIXTURES / "mediapipe_models.task")
+    assert tuple(task.entries) == ENTRIES
+    model = task.read(MODEL)
+    for size, name in enumerate(OTHER_MODELS.values()):
+        assert task.read(name) == model + bytes(size)
+
+
+EVERY: dict[str, Source] = {**SMALL, **{name: name.encode() for name in OTHER_MODELS.values()}}
+
+
+@pytest.mark.parametrize("alignment", [8, 16, 32, 64, 4096, 16384, 32768])
+def test_a_larger_alignment_on_request(tmp_path: Path, alignment: int) -> None:
+    output = tmp_path / "x.task"
+    write_task(output, EVERY, alignment=alignment)
+    assert output.read_bytes()[:6] == b"\0\0\0\0PK"  # where the web engine looks for it
+    task = read_task(output)
+    assert tuple(task.entries) == ENTRIES
+    assert {name: task.read(name) for name in task.entries} == EVERY
+    for name, extent in task.entries.items():
+        assert extent.offset % alignment == 0, name
+    with zipfile.ZipFile(output) as opened:
+        assert opened.testzip() is None
+        assert {name: opened.read(name) for name in opened.namelist()} == EVERY
+    if unzip := shutil.which("unzip"):
+        subprocess.run([unzip, "-tq", output], check=True)
+
+
+def test_the_padding_is_an_extra_field_of_the_local_header(tmp_path: Path) -> None:
+    output = tmp_path / "x.task"
+    write_task(output, SMALL, alignment=16)
+    model = DATA[MODEL]
+    # header 4, name up to 56: 8 bytes are missing; the field has 4 of its own, 2 say "16"
+    extra = b"\x35\xd9\x04\0\x10\0\0\0"
+    header = local(MODEL.encode(), model)
+    header = header.replace(b"\x16\0\0\0TF_", b"\x16\0\x08\0TF_") + extra
+    assert output.read_bytes()[: 64 + len(model)] == bytes(4) + header + model
+
+
+@pytest.mark.parametrize("alignment", [-4, 0, 1, 2, 6, 1 << 16])
+def test_alignments_that_are_refused(tmp_path: Path, alignment: int) -> None:
+    message = rf"^alignment: {alignment}; a power of two from 4 to 32768 is needed$"
+    with pytest.raises(BundleError, match=message):
+        write_task(tmp_path / "x.task", SMALL, alignment=alignment)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("alignment", [4, 8, 16, 16384])
 @pytest.mark.parametrize("size", [0, 1, 2, 3, 4, 5, 1 << 32, 5 << 30])
-def test_every_entry_is_aligned_and_the_first_header_is_at_byte_4(size: int) -> None:
-    placed = archive.plan([(MODEL, size), (TOKENIZER, size), (METADATA, size)])
+def test_every_entry_is_aligned_and_the_first_header_is_at_byte_4(
+    size: int, alignment: int
+) -> None:
+    entries = [(MODEL, size), (TOKENIZER, size), (METADATA, size)]
+    placed = archive.plan(entries, alignment=alignment)
     assert placed[0].header == 4
     end = 0
     for entry in placed:
-        assert entry.offset % 4 == 0
+        assert entry.offset % alignment == 0
+        assert entry.header + len(archive.local_header(entry, 0)) == entry.offset
         assert 1 <= entry.header - end <= 4
         assert entry.zip64 == (size > 1 << 30)
         end = entry.offset + entry.size
 
 
-def zip64_archive(limit: int) -> bytes:
+def zip64_archive(limit: int, alignment: int = 4) -> bytes:
     """SMALL with 64-bit records wherever a number reaches `limit`, as in a file of many GiB."""
-    placed = archive.plan([(name, len(data)) for name, data in DATA.items()], zip64_from=limit)
+    sizes = [(name, len(data)) for name, data in DATA.items()]
+    placed = archive.plan(sizes, limit, alignment)
     out = io.BytesIO()
     checked = [(entry, zlib.crc32(DATA[entry.name])) for entry in placed]
     for entry, crc32 in checked:
@@ -159,10 +215,11 @@ def zip64_archive(limit: int) -> bytes:
     return out.getvalue()
 
 
+@pytest.mark.parametrize("alignment", [4, 16, 64])
 @pytest.mark.parametrize("limit", [0, 10, 50, 100, 130])
-def test_zip64_records_are_read_by_all(tmp_path: Path, limit: int) -> None:
+def test_zip64_records_are_read_by_all(tmp_path: Path, limit: int, alignment: int) -> None:
     path = tmp_path / "x.task"
-    path.write_bytes(zip64_archive(limit))
+    path.write_bytes(zip64_archive(limit, alignment))
     assert b"\xff\xff\xff\xff" in path.read_bytes()
     with zipfile.ZipFile(path) as opened:
         assert opened.testzip() is None
