@@ -23,6 +23,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 
+from . import BundleError
 from .templates import PROOF, PROOF_SYSTEM, TURNS, ChatFormat, messages_of
 from .tokenizer import Tokenizer
 
@@ -70,8 +71,13 @@ def prove(
     template: the pieces as the template writes them; bundled: as the bundle has them, with its stop
     tokens. original: the checkpoint's tokenizer, which finds added tokens in a text and adds none.
     A text of which the tokenizers themselves make other tokens is left out: it would prove nothing
-    of the prefixes.
+    of the prefixes. Raises BundleError where they differ on the simplest word.
     """
+    if (ours := tokenizer.encode(_PLAIN)) != (theirs := original(_PLAIN)):
+        raise BundleError(
+            f"{tokenizer.where}: {_PLAIN!r} gives the ids {ours}, by the checkpoint's tokenizer "
+            f"{theirs}; make one of that with taskpress tokenizer"
+        )
     sound = [text if tokenizer.encode(text) == original(text) else _PLAIN for text in _TEXTS]
     *words, system_text = sound
     start = tokenizer.processor.PieceToId(bundled.start_token)

@@ -98,7 +98,8 @@ def parameters_for(
     encoder = original(published, checkpoint.path.name)
     proven = prove(template, chat, lambda text: encoder.encode(text, **_AS_IT_IS).ids, loaded)
     added = {token["id"] for token in published.get("added_tokens") or []}
-    return TextFormat(parameters, chat, chat.notes + _differing(proven, added), proven)
+    notes = chat.notes + _differing(proven, added, len(loaded.kinds))
+    return TextFormat(parameters, chat, notes, proven)
 
 
 def _as_given(
@@ -120,19 +121,22 @@ def _check(parameters: BundleParameters, tokenizer: Tokenizer) -> None:
             )
 
 
-def _differing(proven: Sequence[ProvenChat], added: Collection[int]) -> tuple[str, ...]:
+def _differing(
+    proven: Sequence[ProvenChat], added: Collection[int], vocabulary: int
+) -> tuple[str, ...]:
     """A note on the first chat with other tokens, of those without and those with a system message.
 
     added: the ids of added tokens. Raises BundleError where the simplest chat of all lacks one of
-    them: the model would see no turn.
+    them, as the model would see no turn, or a token that is beyond the bundle's vocabulary.
     """
     notes: list[str] = []
     for system in (False, True):
         chat = next((c for c in proven if c.system == system and c.difference), None)
         if chat is None or chat.difference is None:
             continue
-        text = chat.difference.text
-        if chat is proven[0] and chat.difference.template in added:
+        text, token = chat.difference.text, chat.difference.template
+        lacks = token is not None and (token in added or token >= vocabulary)
+        if chat is proven[0] and lacks:
             raise BundleError(
                 f"chat template: prefixes and suffixes do not give the tokens of its {chat}: "
                 f"{text}; give the prefixes"

@@ -55,7 +55,7 @@ class Tokenizer:
         text = self.processor.DecodeIds(list(ids))
         if not self.bytes_to_unicode:
             return text
-        # a control piece is spelled as anyone likes
+        # SentencePiece shows the unknown piece by a sign of its own
         spelled = (
             bytes([LETTER_BYTES[letter]]) if letter in LETTER_BYTES else letter.encode()
             for letter in text

@@ -91,6 +91,10 @@ def test_the_report(taskpress: Taskpress, checkpoint: Path, tmp_path: Path) -> N
     assert values["size_bytes"] == output.stat().st_size
     assert values["predicted_size_bytes"] == pytest.approx(values["size_bytes"], abs=1000)
     assert values["bundle"]["stop_tokens"] == ["<|im_end|>"]
+    chats = values["bundle"]["chats"]
+    kinds = [(turns, system) for system in (False, True) for turns in (1, 2, 3)]
+    assert [(chat["turns"], chat["system"]) for chat in chats] == kinds
+    assert {(chat["difference"], chat["restored"]) for chat in chats} == {(None, None)}
     assert values["quality"]["tokens"] == 48
     assert values["quality"]["kl_divergence"] < 0.01
     assert f"KL {values['quality']['kl_divergence']:.5f} to the checkpoint" in out

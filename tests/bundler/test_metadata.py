@@ -251,7 +251,7 @@ def fields_of(descriptor: Any) -> dict[str, tuple[int, str, bool]]:
 
 
 def test_our_tables_are_their_descriptors() -> None:
-    """LlmParameters with the web engine's three fields; the old engine's as in mediapipe 0.10.35."""
+    """LlmParameters with the web engine's three fields; the old engine's as in 0.10.35."""
     _compare(metadata._MESSAGES, their_message(WEB).DESCRIPTOR)
     file = their_message("llm_parameters.pb").DESCRIPTOR.file
     for name in engine_parameters._CLASSES.values():

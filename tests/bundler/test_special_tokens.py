@@ -51,6 +51,26 @@ def test_a_folder_that_says_nothing(tmp_path: Path) -> None:
     )
 
 
+def test_the_end_of_an_answer_is_in_config_json_where_it_is_nowhere_else(tmp_path: Path) -> None:
+    config = {"eos_token_id": [5, 4]}
+    assert read_folder(tmp_path, {}, DOCUMENT, config).stops == ("<end>", "</s>")
+    inner = {"text_config": {"eos_token_id": 5}}
+    assert read_folder(tmp_path, {"eos_token_id": None}, DOCUMENT, inner).stops == ("<end>",)
+    assert read_folder(tmp_path, {"eos_token_id": 4}, DOCUMENT, config).stops == ("</s>",)
+
+
+def test_texts_that_end_an_answer(tmp_path: Path) -> None:
+    generation = {"eos_token_id": 4, "stop_strings": ["<end>", "</s>"]}
+    assert read_folder(tmp_path, generation, DOCUMENT, {}).stops == ("</s>", "<end>")
+    assert read_folder(tmp_path, {"stop_strings": "<end>"}, DOCUMENT, {}).stops == ("<end>",)
+
+
+def test_a_folder_of_mistrals_own_files_names_no_tokens(tmp_path: Path) -> None:
+    assert read_folder(tmp_path, {}, DOCUMENT, {}).named == {"bos_token": "<s>"}
+    folder(tmp_path, tokenizer_config={"bos_token": None})
+    assert read_folder(tmp_path, {}, DOCUMENT, {}).named == {}
+
+
 def test_the_default_of_several_templates(tmp_path: Path) -> None:
     templates = [{"name": "tools", "template": "no"}, {"name": "default", "template": "yes"}]
     folder(tmp_path, tokenizer_config={"chat_template": templates})
@@ -66,6 +86,8 @@ def test_the_default_of_several_templates(tmp_path: Path) -> None:
         ({"chat_template": [7]}, {}, r"no 'default' among \[\]; give the prefixes"),
         ({}, {"eos_token_id": "a"}, "generation_config.json: eos_token_id is 'a'; a token's id"),
         ({}, {"eos_token_id": [4, True]}, r"eos_token_id is \[4, True\]"),
+        ({}, {"stop_strings": 7}, "generation_config.json: stop_strings is 7; a text or a list"),
+        ({}, {"stop_strings": [7]}, "stop_strings is 7; the token's text is needed"),
         ({}, {"eos_token_id": [4, 9]}, "eos_token_id 9: the tokenizer has no such token"),
     ],
 )
@@ -121,3 +143,8 @@ def test_gguf() -> None:
 def test_faulty_gguf(metadata: dict[str, Any], message: str) -> None:
     with pytest.raises(BundleError, match=message):
         read_gguf(metadata, "m.gguf", DOCUMENT)
+
+
+def test_a_faulty_config_json_is_named(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match=r"/config\.json: eos_token_id 9: the tokenizer has no"):
+        read_folder(tmp_path, {}, DOCUMENT, {"eos_token_id": 9})
