@@ -89,9 +89,9 @@ class BundleParameters:
     bytes_to_unicode: the tokenizer's pieces are spelled in GPT-2's byte alphabet.
 
     start_token_id: in the place of start_token, never beside it. stop_token_ids, suppressed_tokens:
-    ids that end an answer, and that no answer may hold; with channels, engines after 0.10.35 know
-    them. vocab_size, num_draft_tokens and what follows are the old engine's: 0 and None mean "not
-    there", and the messages are in protobuf's bytes.
+    ids that end an answer, and that no answer may hold; mediapipe 0.10.35 knows neither, nor
+    channels. vocab_size, num_draft_tokens and what follows are the old engine's: 0 and None mean
+    "not there", and the messages are in protobuf's bytes.
     """
 
     start_token: str

@@ -29,14 +29,17 @@ from .tokenizer import Tokenizer
 
 Encode = Callable[[str], list[int]]
 
+_TEXTS = (*PROOF, PROOF_SYSTEM)
 # in the place of a text that the two tokenizers encode otherwise by itself
 _PLAIN = "hi"
 
 
 @dataclass(frozen=True)
 class Difference:
-    """The first token that differs: its place, and what each has there; None for nothing, or for
-    no token at all that ends where an answer does. text: the same for people."""
+    """The first token that differs: its place, and what each has there; None where it has ended.
+
+    Both are None where no token ends where an answer does. text: the same for people.
+    """
 
     at: int
     template: int | None
@@ -48,13 +51,15 @@ class Difference:
 class ProvenChat:
     """A chat whose tokens were compared.
 
-    tokens: of the template. difference: None where the tokens are equal; restored: the same when
-    the chat is fed as one text.
+    tokens: of the template. replaced: how many of its texts stand back for a simple one, as the
+    tokenizers themselves differ on them. difference: None where the tokens are equal; restored: the
+    same when the chat is fed as one text.
     """
 
     turns: int
     system: bool
     tokens: int
+    replaced: int
     difference: Difference | None
     restored: Difference | None
 
@@ -70,7 +75,7 @@ def prove(
 
     template: the pieces as the template writes them; bundled: as the bundle has them, with its stop
     tokens. original: the checkpoint's tokenizer, which finds added tokens in a text and adds none.
-    A text of which the tokenizers themselves make other tokens is left out: it would prove nothing
+    A text of which the tokenizers themselves make other tokens is replaced: it would prove nothing
     of the prefixes. Raises BundleError where they differ on the simplest word.
     """
     if (ours := tokenizer.encode(_PLAIN)) != (theirs := original(_PLAIN)):
@@ -79,13 +84,14 @@ def prove(
             f"{theirs}; make one of that with taskpress tokenizer"
         )
     sound = [text if tokenizer.encode(text) == original(text) else _PLAIN for text in _TEXTS]
-    *words, system_text = sound
+    same = [text == kept for text, kept in zip(_TEXTS, sound, strict=True)]
     start = tokenizer.processor.PieceToId(bundled.start_token)
     proven: list[ProvenChat] = []
     for system, turns in product((False, True), TURNS):
         if system and bundled.no_system is not None:
             continue
-        messages = messages_of(words[: 2 * turns - 1], system_text if system else None)
+        count = 2 * turns - 1
+        messages = messages_of(sound[:count], sound[-1] if system else None)
         written = template.chat(messages)
         if template.writes_start:
             reference = original(template.start_token + written)
@@ -98,14 +104,12 @@ def prove(
                 turns,
                 system,
                 len(reference),
+                replaced=[*same[:count], not system or same[-1]].count(False),
                 difference=chat.by_turns(start, bundled, messages),
                 restored=chat.difference(0, whole, ends=True),
             )
         )
     return tuple(proven)
-
-
-_TEXTS = (*PROOF, PROOF_SYSTEM)
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="ID",
         action="append",
         dest="suppressed_tokens",
-        help="an id that no answer may hold, for engines after 0.10.35; may be repeated",
+        help="an id that no answer may hold, for engines that know of it, as the web's does; may "
+        "be repeated",
     )
     group.add_argument(
         "--channel",
@@ -46,8 +47,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar=("NAME", "START", "END"),
         action="append",
         dest="channels",
-        help="the answer between START and END is told apart as NAME, such as thoughts, by engines "
-        "after 0.10.35; may be repeated",
+        help="the answer between START and END is told apart as NAME, such as thoughts, by the "
+        "same engines; may be repeated",
     )
 
 

@@ -51,6 +51,7 @@ def test_chats_of_one_to_three_turns_without_and_with_a_system_message() -> None
     assert [(chat.turns, chat.system) for chat in found] == kinds
     assert not any(chat.difference or chat.restored for chat in found)
     assert found[0].tokens == len("_a") + len(PROOF[0]) + len("_b")
+    assert {chat.replaced for chat in found} == {0}
     assert str(found[4]) == "chat of 2 turns with a system message"
     assert len(proven(replace(CHAT, no_system="never"))) == 3
 
@@ -109,6 +110,7 @@ def test_texts_that_the_tokenizers_encode_otherwise_prove_nothing() -> None:
     found = prove(replace(CHAT, writes_start=False), CHAT, otherwise, tokenizer)
     assert [chat.difference for chat in found] == [None] * 6
     assert found[0].tokens == len("_ahi_b")
+    assert [chat.replaced for chat in found] == [1] * 6
 
 
 def test_prefixes_that_lack_the_end() -> None:
