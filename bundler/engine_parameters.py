@@ -117,9 +117,19 @@ def described(name: str, data: bytes) -> dict[str, Any]:
     except DecodeError:
         return {"unread": [f"{len(data)} bytes that are no {_CLASSES[name]}"]}
     values = MessageToDict(message, preserving_proto_field_name=True)
-    if numbers := sorted({field.field_number for field in UnknownFieldSet(message)}):
-        values["unread"] = [f"field {number}" for number in numbers]
+    if unread := sorted(_unread(message)):
+        values["unread"] = unread
     return values
+
+
+def _unread(message: Any, path: str = "") -> set[str]:
+    """The fields that nobody knows, also of the messages inside."""
+    found = {f"{path}field {field.field_number}" for field in UnknownFieldSet(message)}
+    for field, value in message.ListFields():
+        if field.message_type is not None:
+            for inner in value if field.is_repeated else [value]:
+                found |= _unread(inner, f"{path}{field.name}.")
+    return found
 
 
 @cache

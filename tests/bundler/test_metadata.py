@@ -182,6 +182,11 @@ def test_the_old_engines_messages_are_shown_by_name() -> None:
     assert shown["audio_encoder_parameters"] == {
         "unread": ["1 bytes that are no AudioEncoderParameters"]
     }
+    convolutions = b"\x0a\x05\x1a\x03\x88\x08\x01"  # field 129 of the first one
+    shown = described(replace(ALL, audio_encoder_parameters=convolutions))
+    assert shown["audio_encoder_parameters"]["unread"] == [
+        "sub_sample_conv_projection_parameters.convs.field 129"
+    ]
     assert described(PLAIN)["transformer_parameters"] is None
     assert json.dumps(shown)
 
