@@ -18,7 +18,8 @@ from typing import Any
 import torch
 from sentencepiece import SentencePieceProcessor
 from taskpress.bundler import metadata
-from taskpress.bundler.task import METADATA, MODEL, TOKENIZER, write_task
+from taskpress.bundler.parts import METADATA, MODEL, TOKENIZER
+from taskpress.bundler.task import write_task
 from taskpress.converter.convert import plan_model, values_of, write_model
 from taskpress.converter.signatures import decoder_signatures
 from taskpress.models.layers import kv_cache

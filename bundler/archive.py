@@ -1,6 +1,8 @@
 """The zip records of a `.task`: stored entries, laid out so that each can be mapped in place.
 
-Source: PKWARE APPNOTE 6.3.10, section 4.3; the alignment is that of MediaPipe's bundler.
+Source: PKWARE APPNOTE 6.3.10, section 4.3; the alignment is that of MediaPipe's bundler. A larger
+one is made by an extra field of the local header, the one that Android's signer and zipalign write:
+zeros in front of the header would move the first "PK" away from byte 4.
 """
 
 import re
@@ -15,6 +17,7 @@ from . import BundleError
 from .parts import Extent
 
 ALIGNMENT = 4  # of an entry's data, in bytes from the start of the archive
+MAX_ALIGNMENT = 1 << 15  # an extra field has less than 64 KiB
 MAX_ENTRIES = 64
 MAX_NAME = 64
 ENTRY_NAME = re.compile(f"[A-Z][A-Z0-9_]{{0,{MAX_NAME - 1}}}")
@@ -26,7 +29,9 @@ _END64 = struct.Struct("<4sQHHIIQQQQ")
 _LOCATOR64 = struct.Struct("<4sIQI")
 _EXTRA64_LOCAL = struct.Struct("<HHQQ")
 _EXTRA_HEADER = struct.Struct("<HH")
+_EXTRA_PADDING = struct.Struct("<HHH")
 _ZIP64 = 1  # id of the extra field with 64-bit sizes
+_PADDING = 0xD935  # id of Android's: the alignment in 2 bytes, then zeros
 
 _U16, _U32 = 0xFFFF, 0xFFFF_FFFF
 _VERSION, _VERSION64 = 20, 45  # 2.0: the least of all; 4.5: zip64
@@ -39,36 +44,56 @@ _MAX_COMMENT_BYTES = 0xFFFF
 
 @dataclass(frozen=True)
 class Placed:
-    """One planned entry: `header` is where its local header starts, `offset` its data."""
+    """One planned entry: `header` is where its local header starts, `offset` its data.
+
+    alignment: of the data; padding: the bytes of the extra field that make it, or 0.
+    """
 
     name: str
     header: int
     offset: int
     size: int
     zip64: bool
+    alignment: int = ALIGNMENT
+    padding: int = 0
 
 
-def plan(sizes: Sequence[tuple[str, int]], zip64_from: int = _U32) -> list[Placed]:
+def plan(
+    sizes: Sequence[tuple[str, int]], zip64_from: int = _U32, alignment: int = ALIGNMENT
+) -> list[Placed]:
     """Where each entry goes, given (name, size in bytes) in order. Nothing is open yet.
 
     1 to 4 zero bytes stand before every local header, never none: the first header is then at
     byte 4 when its name has a length of 2 mod 4, which is how the runtimes' sniffers know it.
-    Entries of `zip64_from` bytes or more get 64-bit sizes.
+    Entries of `zip64_from` bytes or more get 64-bit sizes. alignment: of each entry's data.
+    Raises BundleError for one that is no power of two, or not from 4 to MAX_ALIGNMENT.
     """
+    if alignment.bit_count() != 1 or not ALIGNMENT <= alignment <= MAX_ALIGNMENT:
+        raise BundleError(
+            f"alignment: {alignment}; a power of two from {ALIGNMENT} to {MAX_ALIGNMENT} is needed"
+        )
     placed: list[Placed] = []
     end = 0
     for name, size in sizes:
         zip64 = size >= zip64_from
         header_bytes = _LOCAL.size + len(name) + (_EXTRA64_LOCAL.size if zip64 else 0)
         header = end + ALIGNMENT - (end + header_bytes) % ALIGNMENT
-        placed.append(Placed(name, header, header + header_bytes, size, zip64))
-        end = header + header_bytes + size
+        padding = -(header + header_bytes) % alignment
+        if 0 < padding < _EXTRA_PADDING.size:
+            padding += alignment  # no extra field is that short
+        offset = header + header_bytes + padding
+        placed.append(Placed(name, header, offset, size, zip64, alignment, padding))
+        end = offset + size
     return placed
 
 
 def local_header(entry: Placed, crc32: int) -> bytes:
     size = _U32 if entry.zip64 else entry.size
     extra = _EXTRA64_LOCAL.pack(_ZIP64, 16, entry.size, entry.size) if entry.zip64 else b""
+    if entry.padding:
+        body_bytes = entry.padding - _EXTRA_HEADER.size
+        extra += _EXTRA_PADDING.pack(_PADDING, body_bytes, entry.alignment)
+        extra += bytes(entry.padding - _EXTRA_PADDING.size)
     version = _VERSION64 if entry.zip64 else _VERSION
     name = entry.name.encode("ascii")
     fixed = _LOCAL.pack(

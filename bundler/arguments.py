@@ -15,6 +15,13 @@ def count(text: str) -> int:
     return value
 
 
+def token_id(text: str) -> int:
+    """An integer from 0 on."""
+    if not (text.isascii() and text.isdigit()):
+        raise argparse.ArgumentTypeError(f"{text!r:.80}: needs a token's id")
+    return int(text)
+
+
 def rate(text: str) -> float:
     """A number from 0 to 1."""
     try:

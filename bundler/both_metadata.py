@@ -4,22 +4,21 @@ A protobuf parser skips a field whose wire type is not the one that it knows, an
 there twice the last one counts. The two messages, one behind the other, are therefore read as meant
 by either parser, as long as no field is written that collides:
 
-    field   LlmMetadata (LiteRT-LM)      LlmParameters (MediaPipe)       written
-    1       start_token, a message       transformer_parameters, too     as LlmMetadata's; the other
-                                                                         finds nothing it knows in it
-    2       stop_tokens, messages        vocab_size, a number            as LlmMetadata's
-    3       prompt_templates             -                               yes
-    4       sampler_params, a message    start_token_id, a number        both
-    5       max_num_tokens, a number     stop_tokens, texts              both
-    6       llm_model_type, a message    start_token, a text             as LlmMetadata's: read as a
-                                                                         start token by the other,
-                                                                         until field 4 replaces it,
-                                                                         which is of the same oneof
-    7       jinja_prompt_template        normalizations, maybe packed    never
-    8       channels, messages           prompt_template, a message      where it has all three texts
-    11, 12  supports_..., booleans       roles' tokens, texts            as LlmMetadata's
-    13, 14  pad token, a version         roles' tokens                   never
-    17      -                            prompt_templates                yes
+    field   LlmMetadata (LiteRT-LM)     LlmParameters (MediaPipe)   written
+    1       start_token, a message      transformer_parameters      as LlmMetadata's; the other
+                                                                    knows nothing of what is in it
+    2       stop_tokens, messages       vocab_size, a number        as LlmMetadata's
+    3       prompt_templates            -                           yes
+    4       sampler_params, a message   start_token_id, a number    both
+    5       max_num_tokens, a number    stop_tokens, texts          both
+    6       llm_model_type, a message   start_token, a text         as LlmMetadata's: the other
+                                                                    takes it for a start token, till
+                                                                    field 4 of the same oneof comes
+    7       jinja_prompt_template       normalizations, packed      never
+    8       channels, messages          prompt_template, a message  where it has all three texts
+    11, 12  supports_..., booleans      roles' tokens, texts        as LlmMetadata's
+    13, 14  pad token, a version        roles' tokens               never
+    17      -                           prompt_templates            yes
 
 What that cannot carry: a chat template for LiteRT-LM, which then makes one of the prefixes by role.
 That one has no session prefix, SmolLM2's default system message, and leaves out what follows the
@@ -39,7 +38,10 @@ from .llm_metadata import LlmMetadata
 from .metadata import BundleParameters
 from .settings import TextFormat
 
-_UNCARRIED = ("user_role_token", "system_role_token", "model_role_token", "end_role_token")
+_UNCARRIED = (
+    *(f"{role}_role_token" for role in ("user", "system", "model", "end")),
+    "bytes_to_unicode",
+)
 
 
 def encode(text: TextFormat, described: LlmMetadata, token_id: Callable[[str], int]) -> bytes:
@@ -48,7 +50,7 @@ def encode(text: TextFormat, described: LlmMetadata, token_id: Callable[[str], i
     Raises BundleError for what collides.
     """
     parameters = text.parameters
-    for name in (*_UNCARRIED, "bytes_to_unicode"):
+    for name in _UNCARRIED:
         if getattr(parameters, name):
             raise BundleError(
                 f"metadata for both runtimes: {name} is given, and no such message can hold it; "
@@ -61,9 +63,8 @@ def encode(text: TextFormat, described: LlmMetadata, token_id: Callable[[str], i
             "metadata for both runtimes: a session prefix without a user prefix and suffix would "
             "be a channel that is always open to LiteRT-LM; take metadata for one of them"
         )
-    return theirs + metadata.encode(
-        parameters, start_token_id=token_id(parameters.start_token), by_role_alone=not old
-    )
+    ours = replace(parameters, start_token="", start_token_id=token_id(parameters.start_token))
+    return theirs + metadata.encode(ours, by_role_alone=not old)
 
 
 def for_roles(text: TextFormat) -> BundleParameters:
@@ -97,3 +98,18 @@ def for_roles(text: TextFormat) -> BundleParameters:
             system_prefix=start + parameters.system_prefix if system else "",
         )
     return parameters
+
+
+def notes(text: TextFormat) -> tuple[str, ...]:
+    """What LiteRT-LM does not get of this text format, one line each."""
+    chat, found = text.chat, []
+    if chat.session_prefix:
+        found.append(
+            "metadata for both: LiteRT-LM does not write the session prefix "
+            f"{chat.session_prefix!r}; give it as the system message"
+        )
+    stop = next(filter(chat.model_suffix.startswith, chat.stops), "")
+    suffix = chat.model_suffix.removesuffix(chat.start_token)
+    if rest := suffix.removeprefix(stop):
+        found.append(f"metadata for both: LiteRT-LM leaves out {rest!r} behind each answer")
+    return tuple(found)

@@ -22,7 +22,8 @@ from .answer_quality import AnswerQuality
 from .bundle import read_bundle
 from .embedding_quality import EmbeddingQuality
 from .output import refuse_existing, whole_file
-from .parts import METADATA, MODEL, TOKENIZER, Written
+from .packing import Packing, metadata_of, write_bundle
+from .parts import METADATA, MODEL, TOKENIZER, Source, Written
 from .progress import Progress, percent, progress
 from .quality import Quality
 from .rebuild import (
@@ -34,7 +35,6 @@ from .rebuild import (
     text_encoder,
 )
 from .settings import BundleSettings, parameters_for
-from .task import write_task
 
 # What LiteRT's own models have; a phone picks the length that fits what is left of a prompt.
 PREFILL_LENGTHS = (8, 64, 128, 256, 512, 1024)
@@ -133,30 +133,35 @@ def build(
     output: Path,
     options: Options | None = None,
     settings: BundleSettings | None = None,
+    packing: Packing | None = None,
     *,
     tokenizer_form: str = FULL,
     ignore_flags: bool = False,
     force: bool = False,
     compare: bool = False,
 ) -> Report:
-    """Writes the .task bundle of a checkpoint: model, tokenizer, tokens and prompt prefixes.
+    """Writes the bundle of a checkpoint: model, tokenizer, tokens and prompt prefixes.
 
-    settings: what is not to be taken from the checkpoint. tokenizer_form: `full`, or `plain` for
-    runtimes that read pieces one by one. ignore_flags: of added tokens, as for
+    output: a `.task`, or a `.litertlm` where its name ends so. settings: what is not to be taken
+    from the checkpoint. packing: for which runtime; a sampler that it leaves open is taken from
+    generation_config.json, where the metadata has a place for it. tokenizer_form: `full`, or
+    `plain` for runtimes that read pieces one by one. ignore_flags: of added tokens, as for
     `Published.build`. compare, errors: as for `convert`.
     """
-    started, options = time.monotonic(), options or Options()
+    started, options, packing = time.monotonic(), options or Options(), packing or Packing()
     refuse_existing(output, force=force)
+    packing.check(output)
     with open_checkpoint(source) as checkpoint:
         if is_encoder(checkpoint) or is_encoder_decoder(checkpoint):
             kind = "an encoder" if is_encoder(checkpoint) else "an encoder-decoder"
             raise BundleError(
                 f"{checkpoint.path}: {model_type_of(checkpoint.config)} is {kind}, and a "
-                ".task bundle holds an LLM; use taskpress convert"
+                "bundle holds an LLM; use taskpress convert"
             )
         tokenizer = _tokenizer(checkpoint, tokenizer_form, ignore_flags)
-        parameters, notes = parameters_for(checkpoint, tokenizer, settings or BundleSettings())
-        encoded = metadata.encode(parameters)
+        text = parameters_for(checkpoint, tokenizer, settings or BundleSettings())
+        packing = packing.with_sampler_of(output, checkpoint.generation_config)
+        encoded, lacking = metadata_of(output, text, tokenizer, options.context_length, packing)
         from .conversion import Conversion
 
         conversion = Conversion(checkpoint, output, options, encoder_of(tokenizer), started)
@@ -164,10 +169,15 @@ def build(
 
         def write(report: Progress) -> None:
             model = Written(size, lambda out: conversion.write(out, report))
-            entries = {MODEL: model, TOKENIZER: tokenizer, METADATA: encoded}
-            write_task(output, entries, force=force)
+            entries: dict[str, Source] = {MODEL: model, TOKENIZER: tokenizer, METADATA: encoded}
+            write_bundle(output, entries, packing, force=force)
 
-        bundle = {**asdict(parameters), "tokenizer_form": tokenizer_form, "notes": notes}
+        bundle = {
+            **metadata.described(text.parameters),
+            "tokenizer_form": tokenizer_form,
+            "chats": [asdict(chat) for chat in text.proven],
+            "notes": text.notes + lacking,
+        }
         report = conversion.run(write, size + len(tokenizer) + len(encoded), bundle)
         return conversion.compared(report, read_bundle(output).read(MODEL)) if compare else report
 

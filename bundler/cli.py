@@ -15,12 +15,11 @@ from typing import TYPE_CHECKING, Any
 from ..converter import ConversionError
 from ..models import CheckpointError
 from ..tokenization import FORMS, FULL, TokenizerError
-from . import BundleError, parity
+from . import BundleError, bundling, packing, parity, text_format
 from .arguments import count, lengths, special
 
 if TYPE_CHECKING:
     from .build import Options, Report
-    from .settings import BundleSettings
 
 _CHECKPOINT = "a folder with config.json and *.safetensors, a .gguf file, or a Hub id"
 _TOKENIZER = (
@@ -63,11 +62,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     verbs = parser.add_subparsers(required=True, metavar="VERB")
 
-    build = verbs.add_parser("build", help="checkpoint to .task bundle")
+    build = verbs.add_parser("build", help="checkpoint to .task or .litertlm bundle")
     build.add_argument("checkpoint", help=_CHECKPOINT)
-    _add_output(build, "OUT.task")
+    _add_output(build, "OUT.task|OUT.litertlm")
     _add_conversion(build)
-    _add_settings(build)
+    text_format.add_arguments(build)
+    packing.add_arguments(build)
     _add_form(build, "--tokenizer-form")
     build.set_defaults(verb=_build)
 
@@ -92,13 +92,13 @@ def _parser() -> argparse.ArgumentParser:
     _add_json(compared)
     compared.set_defaults(verb=parity.verb)
 
-    bundle = verbs.add_parser("bundle", help="model and tokenizer to .task bundle")
-    bundle.add_argument("model", type=Path, metavar="MODEL.tflite")
-    bundle.add_argument("tokenizer", type=Path, metavar="TOKENIZER.model")
+    bundle = verbs.add_parser("bundle", help="model and tokenizer to bundle")
+    bundling.add_arguments(bundle)
     bundle.add_argument("--checkpoint", help=f"take what is not given from it: {_CHECKPOINT}")
-    _add_output(bundle, "OUT.task")
-    _add_settings(bundle)
-    bundle.set_defaults(verb=_bundle)
+    _add_output(bundle, "OUT.task|OUT.litertlm")
+    text_format.add_arguments(bundle)
+    packing.add_arguments(bundle)
+    bundle.set_defaults(verb=bundling.verb)
 
     inspect = verbs.add_parser("inspect", help="show what a file holds")
     inspect.add_argument("file", type=Path, help="a .task, .tflite or SentencePiece model")
@@ -110,8 +110,8 @@ def _parser() -> argparse.ArgumentParser:
     models.set_defaults(verb=_models)
 
     run = verbs.add_parser("run", help="ask a bundle, on this machine's CPU")
-    run.add_argument("bundle", type=Path, metavar="FILE.task")
-    run.add_argument("prompt")
+    run.add_argument("bundle", type=Path, metavar="FILE")
+    run.add_argument("prompts", nargs="+", metavar="PROMPT", help="one for each turn of a chat")
     run.add_argument("--max-tokens", type=count, help="stop after so many tokens")
     _add_json(run)
     run.set_defaults(verb=_run)
@@ -215,25 +215,6 @@ def _add_conversion(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_settings(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group(
-        "text format", "What is not given is taken from the checkpoint's files and chat template."
-    )
-    group.add_argument("--start-token", metavar="T", help="the runtime begins every chat with it")
-    group.add_argument(
-        "--stop-token", metavar="T", action="append", dest="stop_tokens", help="may be repeated"
-    )
-    for name, what in {
-        "session": "once, after the start token",
-        "user": "before and after what the user says",
-        "model": "before and after what the model says",
-        "system": "before and after a system message",
-    }.items():
-        group.add_argument(f"--{name}-prefix", metavar="TEXT", help=what)
-        if name != "session":
-            group.add_argument(f"--{name}-suffix", metavar="TEXT")
-
-
 def _options(arguments: argparse.Namespace) -> "Options":
     from .build import Options
 
@@ -248,22 +229,6 @@ def _options(arguments: argparse.Namespace) -> "Options":
     )
 
 
-def _settings(arguments: argparse.Namespace) -> "BundleSettings":
-    from .settings import BundleSettings
-
-    return BundleSettings(
-        start_token=arguments.start_token,
-        stop_tokens=tuple(arguments.stop_tokens) if arguments.stop_tokens else None,
-        session_prefix=arguments.session_prefix,
-        user_prefix=arguments.user_prefix,
-        user_suffix=arguments.user_suffix,
-        model_prefix=arguments.model_prefix,
-        model_suffix=arguments.model_suffix,
-        system_prefix=arguments.system_prefix,
-        system_suffix=arguments.system_suffix,
-    )
-
-
 def _build(arguments: argparse.Namespace) -> int:
     from .build import build
 
@@ -272,7 +237,8 @@ def _build(arguments: argparse.Namespace) -> int:
         arguments.checkpoint,
         arguments.output,
         _options(arguments),
-        _settings(arguments),
+        text_format.settings(arguments),
+        packing.packing_of(arguments),
         tokenizer_form=arguments.tokenizer_form,
         ignore_flags=arguments.ignore_flags,
         force=arguments.force,
@@ -336,39 +302,6 @@ def _tokenizer(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _bundle(arguments: argparse.Namespace) -> int:
-    from ..models._checkpoint import open_checkpoint
-    from ..tokenization.sentencepiece_model import check
-    from . import metadata
-    from .decoder import check_model
-    from .files import read_file
-    from .output import refuse_existing
-    from .parts import METADATA, MODEL, TOKENIZER
-    from .settings import parameters_for
-    from .task import write_task
-
-    refuse_existing(arguments.output, force=arguments.force)
-    check_model(arguments.model)
-    tokenizer = read_file(arguments.tokenizer)
-    check(tokenizer, str(arguments.tokenizer))
-    settings = _settings(arguments)
-    if arguments.checkpoint is None:
-        parameters, notes = parameters_for(None, tokenizer, settings)
-    else:
-        with open_checkpoint(arguments.checkpoint) as checkpoint:
-            parameters, notes = parameters_for(checkpoint, tokenizer, settings)
-    entries = {
-        MODEL: arguments.model,
-        TOKENIZER: tokenizer,
-        METADATA: metadata.encode(parameters),
-    }
-    write_task(arguments.output, entries, force=arguments.force)
-    for note in notes:
-        print(f"note: {note}")
-    print(f"{arguments.output}: {arguments.output.stat().st_size / 1e6:.1f} MB")
-    return 0
-
-
 def _inspect(arguments: argparse.Namespace) -> int:
     from .summary import summarize
 
@@ -388,16 +321,20 @@ def _models(arguments: argparse.Namespace) -> int:
 def _run(arguments: argparse.Namespace) -> int:
     from dataclasses import asdict
 
-    from .run import run
+    from .run import Chat
 
     def tell(text: str) -> None:
         print(text, end="", flush=True)
 
+    answers = []
+    with Chat(arguments.bundle) as chat:
+        for prompt in arguments.prompts:
+            told = None if arguments.json else tell
+            answers.append(asdict(chat.ask(prompt, arguments.max_tokens, told)))
+            if not arguments.json:
+                print()
     if arguments.json:
-        print(_json(asdict(run(arguments.bundle, arguments.prompt, arguments.max_tokens))))
-    else:
-        run(arguments.bundle, arguments.prompt, arguments.max_tokens, tell)
-        print()
+        print(_json(answers[0] if len(answers) == 1 else answers))
     return 0
 
 

@@ -25,10 +25,11 @@ class Decoder:
     caches: tuple[TensorSummary, ...]
 
 
-def check_model(path: Path) -> None:
-    """Raises BundleError for a file that is no TFLite model, or not one of an LLM at all.
+def check_model(path: Path) -> int:
+    """The tokens that the model's cache holds; 0 for one that is laid out in another way than ours.
 
-    More is not asked of models that others converted: runtimes differ in the names they look for.
+    Raises BundleError for a file that is no TFLite model, or not one of an LLM at all. More is not
+    asked of models that others converted: runtimes differ in the names they look for.
     """
     model = summarize(path).model
     if model is None:
@@ -38,6 +39,10 @@ def check_model(path: Path) -> None:
     # With `encode`, the decoder's other inputs are what an encoder makes of another text.
     if "decode" not in names or not prefill or "encode" in names:
         raise _no_llm(str(path), names)
+    try:
+        return decoder_of(model, str(path)).context_length
+    except BundleError:
+        return 0
 
 
 def _no_llm(where: str, names: Iterable[str]) -> BundleError:

@@ -5,7 +5,7 @@ model types only the names are known here, not their fields, which are those of 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 from typing import Any
 
@@ -13,7 +13,7 @@ from google.protobuf.message import DecodeError, Message
 from google.protobuf.unknown_fields import UnknownFieldSet
 
 from . import BundleError
-from .metadata import BundleParameters, check
+from .metadata import ENGINE_MESSAGES, BundleParameters, Channel
 from .proto import Messages, message_class
 
 GENERIC = "generic_model"
@@ -32,6 +32,15 @@ MODEL_TYPES = {
     "minicpmv4": 13,
 }
 _SAMPLERS = ("", "top_k", "top_p", "greedy")  # SamplerParameters.Type, by number
+
+# fields of BundleParameters that only LlmParameters has
+_UNCARRIED = (
+    *(f"{role}_role_token" for role in ("user", "system", "model", "end")),
+    "bytes_to_unicode",
+    "vocab_size",
+    "num_draft_tokens",
+    *ENGINE_MESSAGES,
+)
 
 _MESSAGES: Messages = {
     "TokenIds": {"ids": (1, "int32", "repeated")},
@@ -56,6 +65,11 @@ _MESSAGES: Messages = {
     "LlmModelType": {
         name: (number, "AnyModel", "model_type") for name, number in MODEL_TYPES.items()
     },
+    "Channel": {
+        "channel_name": (1, "string", ""),
+        "start": (2, "string", ""),
+        "end": (3, "string", ""),
+    },
     "LlmMetadata": {
         "start_token": (1, "TokenUnion", ""),
         "stop_tokens": (2, "TokenUnion", "repeated"),
@@ -64,6 +78,8 @@ _MESSAGES: Messages = {
         "max_num_tokens": (5, "int32", ""),
         "llm_model_type": (6, "LlmModelType", ""),
         "jinja_prompt_template": (7, "string", "_jinja_prompt_template"),
+        "channels": (8, "Channel", "repeated"),
+        "suppress_tokens": (9, "TokenIds", ""),
         "supports_thinking": (11, "bool", "_supports_thinking"),
         "supports_function_calling": (12, "bool", "_supports_function_calling"),
         "min_runtime_version": (14, "string", ""),
@@ -106,14 +122,22 @@ def encode(
     """The bytes of LlmMetadata; the same arguments always give the same bytes.
 
     token_id: of a token's text, as tokens are given by id: the engine encodes a text, and from a
-    text SentencePiece never gives a control piece such as Gemma's <bos>. Raises BundleError where
-    `metadata.check` does.
+    text SentencePiece never gives a control piece such as Gemma's <bos>. Raises BundleError for
+    what LlmMetadata has no place for.
     """
-    check(parameters)
+    _refuse_uncarried(parameters)
     message = _message()
-    message.start_token.token_ids.ids.append(token_id(parameters.start_token))
-    for token in parameters.stop_tokens:
-        message.stop_tokens.add().token_ids.ids.append(token_id(token))
+    # present even when it is empty: by it the engine knows the message in a `.task`
+    message.start_token.SetInParent()
+    start = parameters.start_token_id
+    if start is not None or parameters.start_token:
+        start = token_id(parameters.start_token) if start is None else start
+        message.start_token.token_ids.ids.append(start)
+    for token in (*map(token_id, parameters.stop_tokens), *parameters.stop_token_ids):
+        message.stop_tokens.add().token_ids.ids.append(token)
+    for channel in parameters.channels:
+        message.channels.add(**asdict(channel))
+    message.suppress_tokens.ids.extend(parameters.suppressed_tokens)
     for role in ("user", "model", "system"):
         prefix = getattr(parameters, f"{role}_prefix")
         suffix = getattr(parameters, f"{role}_suffix")
@@ -156,6 +180,8 @@ def decode(
         model_suffix=templates.model.suffix,
         system_prefix=templates.system.prefix,
         system_suffix=templates.system.suffix,
+        suppressed_tokens=tuple(message.suppress_tokens.ids),
+        channels=tuple(Channel(c.channel_name, c.start, c.end) for c in message.channels),
     )
     described = LlmMetadata(
         max_num_tokens=message.max_num_tokens,
@@ -189,6 +215,15 @@ def is_llm_metadata(data: bytes) -> bool:
     except DecodeError:
         return False
     return message.HasField("start_token")
+
+
+def _refuse_uncarried(parameters: BundleParameters) -> None:
+    given = [name for name in _UNCARRIED if getattr(parameters, name)]
+    if given:
+        raise BundleError(
+            f"LlmMetadata: {', '.join(given)}: LiteRT-LM's metadata has no place for it; "
+            "take --metadata mediapipe, or leave it out"
+        )
 
 
 def _set_sampler(message: Any, sampler: Sampler) -> None:

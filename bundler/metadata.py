@@ -1,20 +1,26 @@
 """METADATA of a `.task`: the protobuf message odml.infra.proto.LlmParameters.
 
-Names, numbers and types were read from the descriptor inside mediapipe 0.10.35. The fields that no
-bundler writes are left out of the table; `unread_fields` names them when a file has them.
+Names, numbers and types were read from the descriptor inside mediapipe 0.10.35, which ends with
+field 17, and for 18 to 20 from that inside the web engine of npm's @mediapipe/tasks-genai 0.10.29.
+
+What only the old engine reads, whose models were no TFLite graphs, is not asked for on the command
+line, but read, shown and written again: vocab_size, num_draft_tokens, and the four messages that
+tell how to build a transformer or an encoder (`engine_parameters` knows their fields).
 """
 
-from dataclasses import dataclass, fields
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, fields
 from functools import cache
 from typing import Any
 
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.unknown_fields import UnknownFieldSet
 
-from . import BundleError
+from . import BundleError, engine_parameters
 from .proto import Messages, message_class
 
 _BYTES_TO_UNICODE = 1  # LlmParameters.InputOutputNormalization
+_MAX_INT32 = (1 << 31) - 1
 
 # proto3's "optional" is left out: the bytes are the same, and an empty text means nothing here
 _MESSAGES: Messages = {
@@ -23,12 +29,19 @@ _MESSAGES: Messages = {
         "prompt_prefix": (2, "string", ""),
         "prompt_suffix": (3, "string", ""),
     },
+    "Channel": {
+        "channel_name": (1, "string", ""),
+        "start": (2, "string", ""),
+        "end": (3, "string", ""),
+    },
     "PromptTemplates": {
         "user_template": (1, "PromptTemplate", ""),
         "model_template": (2, "PromptTemplate", ""),
         "system_template": (3, "PromptTemplate", ""),
     },
     "LlmParameters": {
+        # messages of the old engine: their bytes are kept as they are, so that nothing is lost
+        "transformer_parameters": (1, "bytes", "_transformer_parameters"),
         "vocab_size": (2, "int32", ""),
         "start_token_id": (4, "int32", "start_token_union"),
         "start_token": (6, "string", "start_token_union"),
@@ -37,12 +50,31 @@ _MESSAGES: Messages = {
         "input_output_normalizations": (7, "int32", "repeated"),
         "prompt_template": (8, "PromptTemplate", ""),
         "prompt_templates": (17, "PromptTemplates", ""),
+        "num_draft_tokens": (9, "int32", ""),
+        "audio_encoder_parameters": (10, "bytes", "_audio_encoder_parameters"),
         "user_role_token": (11, "string", ""),
         "system_role_token": (12, "string", ""),
         "model_role_token": (13, "string", ""),
         "end_role_token": (14, "string", ""),
+        "vision_encoder_parameters": (15, "bytes", "_vision_encoder_parameters"),
+        "submodel_transformer_parameters": (16, "bytes", "_submodel_transformer_parameters"),
+        "stop_token_ids": (18, "int32", "repeated"),
+        "channels": (19, "Channel", "repeated"),
+        "suppressed_tokens": (20, "int32", "repeated"),
     },
 }
+
+
+@dataclass(frozen=True)
+class Channel:
+    """A part of the answer that is not told as its text, such as the model's thoughts.
+
+    start, end: the texts between which it stands.
+    """
+
+    channel_name: str
+    start: str
+    end: str
 
 
 @dataclass(frozen=True)
@@ -55,6 +87,11 @@ class BundleParameters:
     refuses a session_prefix beside them, and so does `encode`.
     The runtime writes start_token itself: no prefix may repeat it.
     bytes_to_unicode: the tokenizer's pieces are spelled in GPT-2's byte alphabet.
+
+    start_token_id: in the place of start_token, never beside it. stop_token_ids, suppressed_tokens:
+    ids that end an answer, and that no answer may hold; mediapipe 0.10.35 knows neither, nor
+    channels. vocab_size, num_draft_tokens and what follows are the old engine's: 0 and None mean
+    "not there", and the messages are in protobuf's bytes.
     """
 
     start_token: str
@@ -71,31 +108,70 @@ class BundleParameters:
     model_role_token: str = ""
     end_role_token: str = ""
     bytes_to_unicode: bool = False
+    start_token_id: int | None = None
+    stop_token_ids: tuple[int, ...] = ()
+    suppressed_tokens: tuple[int, ...] = ()
+    channels: tuple[Channel, ...] = ()
+    vocab_size: int = 0
+    num_draft_tokens: int = 0
+    transformer_parameters: bytes | None = None
+    submodel_transformer_parameters: bytes | None = None
+    vision_encoder_parameters: bytes | None = None
+    audio_encoder_parameters: bytes | None = None
 
 
 _ROLE_TOKENS = ("user_role_token", "system_role_token", "model_role_token", "end_role_token")
+_REPEATED = ("stop_tokens", "stop_token_ids", "suppressed_tokens")
+_NUMBERS = ("vocab_size", "num_draft_tokens")
+ENGINE_MESSAGES = (
+    "transformer_parameters",
+    "submodel_transformer_parameters",
+    "vision_encoder_parameters",
+    "audio_encoder_parameters",
+)
 
 
-def encode(parameters: BundleParameters) -> bytes:
+def encode(parameters: BundleParameters, *, by_role_alone: bool = False) -> bytes:
     """The bytes of LlmParameters; the same parameters always give the same bytes.
 
     The prefixes are written twice, as mediapipe 0.10.35 does it: in field 8 (older engines) and by
     role in field 17. Field 8 has no place for the model's turn, so its suffix is user_suffix and
     model_prefix together; like mediapipe's, it has neither when user_suffix is empty (the chat
     template reader therefore never leaves user_suffix empty beside a model_prefix).
+    by_role_alone: leave field 8 out, where another reader would mistake it (see both_metadata).
     Raises BundleError when start or stop tokens are missing, or text cannot be UTF-8.
     """
     check(parameters)
+    message = _message_of(parameters)
+    if by_role_alone:
+        message.ClearField("prompt_template")
+    return message.SerializeToString(deterministic=True)
+
+
+def _message_of(parameters: BundleParameters) -> Any:
     message = _message()
-    message.start_token = parameters.start_token
-    message.stop_tokens.extend(parameters.stop_tokens)
+    if parameters.start_token_id is not None:
+        message.start_token_id = parameters.start_token_id
+    else:
+        message.start_token = parameters.start_token
+    for name in _REPEATED:
+        getattr(message, name).extend(getattr(parameters, name))
     if parameters.bytes_to_unicode:
         message.input_output_normalizations.append(_BYTES_TO_UNICODE)
-    for name in _ROLE_TOKENS:
-        if token := getattr(parameters, name):
-            setattr(message, name, token)
-    # assigning an empty string to a plain proto3 field writes nothing, but touching the message
-    # that holds it would, hence the tests
+    # assigning an empty string or 0 to a plain proto3 field writes nothing
+    for name in (*_ROLE_TOKENS, *_NUMBERS):
+        setattr(message, name, getattr(parameters, name))
+    for name in ENGINE_MESSAGES:
+        if (data := getattr(parameters, name)) is not None:
+            setattr(message, name, data)
+    for channel in parameters.channels:
+        message.channels.add(**asdict(channel))
+    _set_templates(message, parameters)
+    return message
+
+
+def _set_templates(message: Any, parameters: BundleParameters) -> None:
+    # touching the message that holds an empty string would write the message, hence the tests
     if parameters.session_prefix:
         message.prompt_template.session_prefix = parameters.session_prefix
     if parameters.user_prefix:
@@ -109,21 +185,20 @@ def encode(parameters: BundleParameters) -> bytes:
             template = getattr(message.prompt_templates, f"{role}_template")
             template.prompt_prefix = prefix
             template.prompt_suffix = suffix
-    return message.SerializeToString(deterministic=True)
 
 
 def decode(data: bytes, where: str) -> BundleParameters:
     """Reads METADATA of any origin; `where` starts the message of the BundleError it may raise.
 
     A bundle with field 8 alone (before 0.10.35) gives all of its suffix as user_suffix. Refuses
-    what is no LlmParameters, one with a start token given by id only, and normalizations that it
-    does not know. Fields outside of the table are ignored here: see `unread_fields`.
+    what is no LlmParameters, one without a start token, and normalizations that it does not know.
+    Fields outside of the table are ignored here: see `unread_fields`.
     """
     message = _parse(data, where)
-    if not message.start_token:
-        has = f"the id {message.start_token_id}" if message.HasField("start_token_id") else "none"
+    start_token_id = message.start_token_id if message.HasField("start_token_id") else None
+    if not message.start_token and start_token_id is None:
         raise BundleError(
-            f"{where}: start token: {has}; its text is needed (LlmParameters field 6)"
+            f"{where}: start token: none; one is needed (LlmParameters field 6, or 4 by its id)"
         )
     normalizations = set(message.input_output_normalizations)
     if normalizations - {_BYTES_TO_UNICODE}:
@@ -134,9 +209,14 @@ def decode(data: bytes, where: str) -> BundleParameters:
     old, roles = message.prompt_template, message.prompt_templates
     by_role = message.HasField("prompt_templates")
     user = roles.user_template if by_role else old
+    others: dict[str, Any] = {name: tuple(getattr(message, name)) for name in _REPEATED}
+    others |= {name: getattr(message, name) for name in (*_ROLE_TOKENS, *_NUMBERS)}
+    there = [name for name in ENGINE_MESSAGES if message.HasField(name)]
+    others |= {name: getattr(message, name) for name in there}
     return BundleParameters(
         start_token=message.start_token,
-        stop_tokens=tuple(message.stop_tokens),
+        start_token_id=start_token_id,
+        channels=tuple(Channel(c.channel_name, c.start, c.end) for c in message.channels),
         session_prefix=old.session_prefix,
         user_prefix=user.prompt_prefix,
         user_suffix=user.prompt_suffix,
@@ -145,24 +225,45 @@ def decode(data: bytes, where: str) -> BundleParameters:
         system_prefix=roles.system_template.prompt_prefix,
         system_suffix=roles.system_template.prompt_suffix,
         bytes_to_unicode=bool(normalizations),
-        **{name: getattr(message, name) for name in _ROLE_TOKENS},
+        **others,
     )
 
 
 def unread_fields(data: bytes, where: str) -> tuple[str, ...]:
-    """What METADATA holds and `decode` does not give, for a report: "vocab_size", "field 18"."""
+    """What METADATA holds and `decode` does not give, for a report.
+
+    That is a field that nobody knows, as "field 21", and one of which `encode` would write another
+    value: "prompt_template" (8) where it tells other prefixes than prompt_templates (17).
+    """
     message = _parse(data, where)
-    known = {"start_token", "stop_tokens", "input_output_normalizations", *_ROLE_TOKENS}
-    known |= {"prompt_template", "prompt_templates"}
-    named = [field.name for field, _ in message.ListFields() if field.name not in known]
+    again = _message_of(decode(data, where))
+    changed = [
+        field.name for field, value in message.ListFields() if getattr(again, field.name) != value
+    ]
     numbers = sorted({field.field_number for field in UnknownFieldSet(message)})
-    return (*named, *(f"field {number}" for number in numbers))
+    return (*changed, *(f"field {number}" for number in numbers))
+
+
+def described(parameters: BundleParameters) -> dict[str, Any]:
+    """The fields by name, for people and JSON: the old engine's messages with their own fields."""
+    messages = {name: getattr(parameters, name) for name in ENGINE_MESSAGES}
+    return asdict(parameters) | {
+        name: engine_parameters.described(name, data)
+        for name, data in messages.items()
+        if data is not None
+    }
 
 
 def check(parameters: BundleParameters) -> None:
     """Raises BundleError for what `encode` refuses."""
-    if not parameters.start_token:
+    if not parameters.start_token and parameters.start_token_id is None:
         raise BundleError("start token: there is none; the runtime begins every chat with one")
+    if parameters.start_token and parameters.start_token_id is not None:
+        raise BundleError(
+            f"start token: {parameters.start_token!r} and the id {parameters.start_token_id} are "
+            "given; METADATA holds one of them"
+        )
+    _check_numbers(parameters)
     if not parameters.stop_tokens or not all(parameters.stop_tokens):
         raise BundleError(
             f"stop tokens: {list(parameters.stop_tokens)}; one is needed at least, none empty, "
@@ -174,12 +275,30 @@ def check(parameters: BundleParameters) -> None:
             "give one of them"
         )
     for field in fields(parameters):
-        value = getattr(parameters, field.name)
-        for text in value if isinstance(value, tuple) else [value]:
-            if isinstance(text, str) and not is_utf8(text):
+        for text in _texts(getattr(parameters, field.name)):
+            if not is_utf8(text):
                 raise BundleError(
                     f"{field.name}: {text!r} holds half a character; give text that UTF-8 can hold"
                 )
+
+
+def _check_numbers(parameters: BundleParameters) -> None:
+    for name in ("start_token_id", "stop_token_ids", "suppressed_tokens", *_NUMBERS):
+        value = getattr(parameters, name)
+        numbers = value if isinstance(value, tuple) else () if value is None else (value,)
+        if wrong := [number for number in numbers if not 0 <= number <= _MAX_INT32]:
+            raise BundleError(f"{name}: {wrong[0]}; a number from 0 to {_MAX_INT32} is needed")
+
+
+def _texts(value: object) -> Iterable[str]:
+    """All texts in a field's value."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Channel):
+        yield from (value.channel_name, value.start, value.end)
+    elif isinstance(value, tuple):
+        for each in value:
+            yield from _texts(each)
 
 
 def is_utf8(text: str) -> bool:

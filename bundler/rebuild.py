@@ -48,9 +48,10 @@ def has_tokenizer(checkpoint: Checkpoint) -> bool:
 def document(checkpoint: Checkpoint) -> dict[str, Any]:
     """The checkpoint's tokenizer.json, or what else it has in that form.
 
+    Its special tokens are among the added ones, found in a text, as in every tokenizer of the Hub.
     Raises TokenizerError where there is none, or one of a kind that cannot be rebuilt.
     """
-    return _published(checkpoint)[0].as_document()
+    return _published(checkpoint)[0].as_document(controls=True)
 
 
 def sentencepiece_model(

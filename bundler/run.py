@@ -72,7 +72,7 @@ class Chat:
         self._processor = load_tokenizer(opened.read(TOKENIZER), where).processor
         parameters = opened.parameters
         self._stops = {self._processor.PieceToId(token): token for token in parameters.stop_tokens}
-        self._start = self._processor.PieceToId(parameters.start_token)
+        self._start = self._start_of(parameters)
         self._turns = _turns_of(opened)
         self._pending: list[int] = []  # of the last answer: the model has not seen it yet
         self._session = Session(opened.read(MODEL))
@@ -99,7 +99,7 @@ class Chat:
             raise BundleError(f"the prompt: {prompt!r:.80} holds bytes that are no UTF-8")
         session = self._session
         first = not session.position and not self._pending
-        prompt_tokens = [*([self._start] if first else []), *self._processor.Encode(text)]
+        prompt_tokens = [*(self._start if first else []), *self._processor.Encode(text)]
         fed = [*self._pending, *prompt_tokens]
         if session.position + len(fed) >= session.context_length:
             raise BundleError(
@@ -130,6 +130,12 @@ class Chat:
             first_token_seconds=first_at - started,
             decode_seconds=time.monotonic() - first_at,
         )
+
+    def _start_of(self, parameters: BundleParameters) -> list[int]:
+        """What the runtime begins a chat with: one token, or none."""
+        if parameters.start_token_id is not None:
+            return [parameters.start_token_id]
+        return [self._processor.PieceToId(parameters.start_token)] * bool(parameters.start_token)
 
     def _greedy(self, tokens: Sequence[int]) -> Iterator[int]:
         """The most likely next token, again and again, until the cache is full."""

@@ -1,7 +1,7 @@
 """The special tokens and the chat template that come with a checkpoint, and what a bundle takes.
 
 Sources: a Hub folder's tokenizer_config.json, special_tokens_map.json, chat_template.jinja,
-generation_config.json and tokenizer.json; a GGUF file's tokenizer.* metadata.
+generation_config.json, config.json and tokenizer.json; a GGUF file's tokenizer.* metadata.
 """
 
 import json
@@ -15,6 +15,7 @@ from .files import read_file
 
 _MAX_JSON_BYTES = 64 << 20
 _VARIABLES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token")
+_MISTRAL = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>", "pad_token": "<pad>"}
 _GGUF_IDS = {  # GGUF's names differ for two
     "bos_token": "bos_token_id",
     "eos_token": "eos_token_id",
@@ -46,30 +47,60 @@ class SpecialTokens:
 
 
 def read_folder(
-    folder: Path, generation_config: Mapping[str, Any], document: Mapping[str, Any]
+    folder: Path,
+    generation_config: Mapping[str, Any],
+    document: Mapping[str, Any],
+    config: Mapping[str, Any],
 ) -> SpecialTokens:
-    """From a Hub folder. document: its validated tokenizer.json.
+    """From a Hub folder. document: its tokenizer, validated; config: its config.json.
 
     Raises BundleError for a file that is no JSON object, a token that is no text, and an end-of-
     answer id that no token has.
     """
-    config = _json(folder / "tokenizer_config.json")
+    tokenizer_config = _json(folder / "tokenizer_config.json")
     named: dict[str, str] = {}
     for file in ("special_tokens_map.json", "tokenizer_config.json"):  # the latter wins
         values = _json(folder / file)
         for name in _VARIABLES:
             if values.get(name) is not None:
                 named[name] = _text(values[name], f"{folder / file}: {name}")
-    ids = generation_config.get("eos_token_id")
-    where = f"{folder}/generation_config.json: eos_token_id"
-    stops = _texts_of(document, [] if ids is None else _integers(ids, where), where)
+    if not named and not tokenizer_config:  # Mistral's own folders say no names at all
+        added = _added(document)
+        named = {name: text for name, text in _MISTRAL.items() if text in added}
     return SpecialTokens(
         named=named,
         added=_added(document),
         stripping=_added(document, "rstrip"),
-        stops=_once([*stops, *([named["eos_token"]] if "eos_token" in named else [])]),
-        chat_template=_folder_template(folder, config.get("chat_template")),
+        stops=_once(
+            [
+                *_ends(folder, generation_config, document, config),
+                *([named["eos_token"]] if "eos_token" in named else []),
+            ]
+        ),
+        chat_template=_folder_template(folder, tokenizer_config.get("chat_template")),
     )
+
+
+def _ends(
+    folder: Path,
+    generation_config: Mapping[str, Any],
+    document: Mapping[str, Any],
+    config: Mapping[str, Any],
+) -> list[str]:
+    """The texts that end an answer by generation_config.json, or else by config.json."""
+    file, ids = "generation_config.json", generation_config.get("eos_token_id")
+    if ids is None:
+        inner = config.get("text_config")
+        inner = inner if isinstance(inner, dict) else {}
+        file, ids = "config.json", config.get("eos_token_id", inner.get("eos_token_id"))
+    where = f"{folder}/{file}: eos_token_id"
+    ends = _texts_of(document, [] if ids is None else _integers(ids, where), where)
+    strings = generation_config.get("stop_strings") or []
+    strings = [strings] if isinstance(strings, str) else strings
+    where = f"{folder}/generation_config.json: stop_strings"
+    if not isinstance(strings, list):
+        raise BundleError(f"{where} is {strings!r:.80}; a text or a list of them is needed")
+    return [*ends, *(_text(each, where) for each in strings)]
 
 
 def read_gguf(

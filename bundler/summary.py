@@ -57,7 +57,10 @@ class Summary:
 
     def to_dict(self) -> dict[str, Any]:
         """Everything, for JSON."""
-        return asdict(self)
+        values = asdict(self)
+        if self.parameters is not None:
+            values["parameters"] = metadata.described(self.parameters)
+        return values
 
     def table(self) -> str:
         """The same as text for people, tensors of one kind together."""
@@ -147,10 +150,14 @@ def _lines(summary: Summary) -> Iterator[str]:
             ],
         )
     if summary.parameters is not None:
-        values = asdict(summary.parameters).items()
+        values = metadata.described(summary.parameters).items()
         yield from _section(
             "metadata",
-            [(name, _shown(value)) for name, value in values if value not in ("", False)],
+            [
+                (name, _shown(value))
+                for name, value in values
+                if value not in ("", (), None) and (value or name == "start_token_id")
+            ],
         )
         if summary.llm_metadata is not None:
             described = asdict(summary.llm_metadata).items()

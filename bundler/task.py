@@ -7,8 +7,8 @@
     ...              embedder, per-layer embedder, vision encoder and adapter, where there are any
     the directory    central headers, zip64 records when the archive is larger than 4 GiB
 
-Each entry's data starts on a multiple of 4 bytes. No time, user or machine is written, so the same
-entries give the same bytes.
+Each entry's data starts on a multiple of 4 bytes, or of more on request. No time, user or machine
+is written, so the same entries give the same bytes.
 """
 
 import os
@@ -19,23 +19,33 @@ from . import BundleError, archive
 from .output import whole_file
 from .parts import METADATA, MODEL, TOKENIZER, Extent, Source, opened, size_of, write_part
 
+OTHER_MODELS = {  # what mediapipe's bundler takes besides, as files: its option -> the entry
+    "embedder": "TF_LITE_EMBEDDER",
+    "per_layer_embedder": "TF_LITE_PER_LAYER_EMBEDDER",
+    "vision_encoder": "TF_LITE_VISION_ENCODER",
+    "vision_adapter": "TF_LITE_VISION_ADAPTER",
+}
 ENTRIES = (  # in the order in which mediapipe's bundler writes them
     MODEL,
     TOKENIZER,
     METADATA,
-    "TF_LITE_EMBEDDER",
-    "TF_LITE_PER_LAYER_EMBEDDER",
-    "TF_LITE_VISION_ENCODER",
-    "TF_LITE_VISION_ADAPTER",
+    *OTHER_MODELS.values(),
 )
 _REQUIRED = ENTRIES[:3]
 
 
-def write_task(output: Path, entries: Mapping[str, Source], *, force: bool = False) -> None:
+def write_task(
+    output: Path,
+    entries: Mapping[str, Source],
+    *,
+    alignment: int = archive.ALIGNMENT,
+    force: bool = False,
+) -> None:
     """Writes the bundle `output`, whole or not at all; its entries are put into the format's order.
 
     entries: name -> bytes, a file to copy, or Written; MODEL, TOKENIZER and METADATA are required.
-    One chunk is in memory at a time; files of more than 4 GiB get zip64 records.
+    alignment: the data of each starts on a multiple of so many bytes. One chunk is in memory at a
+    time; files of more than 4 GiB get zip64 records.
     Raises BundleError for a missing, unknown or unreadable entry, and as `whole_file` does.
     """
     if missing := [name for name in _REQUIRED if name not in entries]:
@@ -48,7 +58,7 @@ def write_task(output: Path, entries: Mapping[str, Source], *, force: bool = Fal
     sizes = [(name, size_of(source)) for name, source in in_order]
     if empty := [name for name, size in sizes if size == 0]:
         raise BundleError(f"{output}: {', '.join(empty)}: no bytes; nothing would load that")
-    placed = archive.plan(sizes)
+    placed = archive.plan(sizes, alignment=alignment)
     with whole_file(output, force=force) as file:
         checked = []
         for place, (_, source) in zip(placed, in_order, strict=True):

@@ -37,10 +37,10 @@ from .render import Message, Refused, render
 # what the chats say; one word each, as some templates strip, and both unlike any template's words
 _PROBE = ("qzusera", "qzanswera", "qzuserb", "qzanswerb", "qzuserc")
 _PROBE_SYSTEM = "qzsystem"
-# for the proof: texts that a template might treat otherwise
-_PROOF = ("What is 2 + 2?", "It is 4.\n\n- **four**", 'Say "hi" & <b>go</b>', "hi", "Ünï 日本 😀?")
-_PROOF_SYSTEM = "Be brief.\nAnswer in 'English'."
-_TURNS = (1, 2, 3)
+# for the proofs: texts that a template might treat otherwise
+PROOF = ("What is 2 + 2?", "It is 4.\n\n- **four**", 'Say "hi" & <b>go</b>', "hi", "Ünï 日本 😀?")
+PROOF_SYSTEM = "Be brief.\nAnswer in 'English'."
+TURNS = (1, 2, 3)
 AFFIXES = [
     "session_prefix",
     *(f"{role}_{side}" for role in ("user", "model", "system") for side in ("prefix", "suffix")),
@@ -55,6 +55,7 @@ class ChatFormat:
     message + system_suffix; then for each turn user_prefix + text + user_suffix + model_prefix +
     answer + model_suffix. stops: special tokens with which the template ends an answer.
     no_system: why system messages cannot be expressed, or None when they can.
+    writes_start: whether the template's text begins with start_token.
     notes: what differs from the template all the same, one line each.
     """
 
@@ -68,6 +69,7 @@ class ChatFormat:
     system_suffix: str = ""
     stops: tuple[str, ...] = ()
     no_system: str | None = None
+    writes_start: bool = True
     notes: tuple[str, ...] = ()
 
     def chat(self, messages: Sequence[Message]) -> str:
@@ -130,12 +132,15 @@ def read_template(
         )
     found = _without_start(turns, begin)
     notes = ()
-    if not text.startswith(begin):
+    writes_start = text.startswith(begin)
+    if not writes_start:
         notes = (
             f"start token: the template does not write {begin!r}, the runtime does: "
             "chats have one token more than the template's",
         )
-    found = _with_system(found, turns, chats)
+    found = _with_system(replace(found, writes_start=writes_start), turns, chats)
+    if found.no_system is not None:
+        notes += (f"system message: the prefixes cannot write it: {found.no_system}",)
     stop = _leading(added_tokens, turns.model_suffix.lstrip())
     return replace(found, stops=(stop,) if stop else (), notes=notes)
 
@@ -158,10 +163,13 @@ class _Chats:
         self, template: str, special_tokens: Mapping[str, str], today: date | None
     ) -> None:
         kinds = [
-            *product((False, True), (_PROBE, _PROOF), (1, 3, 5), (True,)),
+            *product((False, True), (_PROBE, PROOF), (1, 3, 5), (True,)),
             *product((False,), (_PROBE,), (1, 2), (False,)),
         ]
-        chats = [(_messages(words[:count], system), open_) for system, words, count, open_ in kinds]
+        chats = [
+            (messages_of(words[:count], _system_of(words) if system else None), open_)
+            for system, words, count, open_ in kinds
+        ]
         texts = render(template, chats, special_tokens, today)
         self._texts = dict(zip(kinds, texts, strict=True))
 
@@ -176,9 +184,10 @@ class _Chats:
         return text
 
 
-def _messages(words: Sequence[str], system: bool) -> list[Message]:
+def messages_of(words: Sequence[str], system: str | None) -> list[dict[str, str]]:
+    """A chat of the words, by the user and the assistant in turn."""
     roles = ("user", "assistant", "user", "assistant", "user")
-    first = [{"role": "system", "content": _system_of(words)}] if system else []
+    first = [] if system is None else [{"role": "system", "content": system}]
     return [
         *first,
         *({"role": role, "content": word} for role, word in zip(roles, words, strict=False)),
@@ -249,8 +258,7 @@ def _without_start(turns: _Turns, begin: str) -> ChatFormat:
 
 def _with_system(found: ChatFormat, turns: _Turns, chats: _Chats) -> ChatFormat:
     """Proves `found`, and adds the pieces around a system message, or why there are none."""
-    begins = (turns.lead + turns.user_prefix).startswith(found.start_token)
-    start = found.start_token if begins else ""
+    start = found.start_token if found.writes_start else ""
     _prove(found, start, chats, system=False)
     try:
         text = chats.text(_PROBE, 1, system=True)
@@ -274,10 +282,11 @@ def _with_system(found: ChatFormat, turns: _Turns, chats: _Chats) -> ChatFormat:
 
 def _prove(found: ChatFormat, start: str, chats: _Chats, *, system: bool) -> None:
     """Raises BundleError at the first character in which a chat of the pieces differs."""
-    for words, turns in product((_PROBE, _PROOF), _TURNS):
+    for words, turns in product((_PROBE, PROOF), TURNS):
         count = 2 * turns - 1
         wanted = chats.text(words, count, system=system)
-        given = start + found.chat(_messages(words[:count], system))
+        messages = messages_of(words[:count], _system_of(words) if system else None)
+        given = start + found.chat(messages)
         if given != wanted:
             at = _shared(given, wanted)
             raise BundleError(
@@ -294,4 +303,4 @@ def _shared(one: str, other: str) -> int:
 
 
 def _system_of(words: Sequence[str]) -> str:
-    return _PROBE_SYSTEM if words[0] == _PROBE[0] else _PROOF_SYSTEM
+    return _PROBE_SYSTEM if words[0] == _PROBE[0] else PROOF_SYSTEM

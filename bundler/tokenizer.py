@@ -1,4 +1,9 @@
-"""The SentencePiece model of a bundle: loaded, counted, and asked whether a token can stop it."""
+"""The SentencePiece model of a bundle: loaded, counted, and asked whether a token can stop it.
+
+A bundle that says BYTES_TO_UNICODE has the engine write each byte of a text as a letter of GPT-2's
+alphabet before SentencePiece sees it, and back again. Such a model spells its pieces in those
+letters, has all 256 of them, and changes none: no space in front, no normal form.
+"""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -9,6 +14,7 @@ from typing import Any
 import sentencepiece
 from google.protobuf.message import DecodeError, Message
 
+from ..tokenization.tokenizer_json import BYTE_LETTERS, LETTER_BYTES
 from . import BundleError
 from .proto import Messages, message_class
 
@@ -29,12 +35,51 @@ _MESSAGES: Messages = {
 
 @dataclass(frozen=True)
 class Tokenizer:
-    """A loaded model; `kinds` has each id's kind of piece, `where` begins the errors' messages."""
+    """A loaded model; `kinds` has each id's kind of piece, `where` begins the errors' messages.
+
+    bytes_to_unicode: the engine writes texts in GPT-2's letters.
+    """
 
     processor: sentencepiece.SentencePieceProcessor
     kinds: tuple[str, ...]
     model_type: str
     where: str
+    bytes_to_unicode: bool = False
+
+    def encode(self, text: str) -> list[int]:
+        """The ids of a text, as the engine makes them."""
+        return self.processor.EncodeAsIds(_in_letters(text) if self.bytes_to_unicode else text)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of ids, as the engine makes it; bytes that are no UTF-8 become U+FFFD."""
+        text = self.processor.DecodeIds(list(ids))
+        if not self.bytes_to_unicode:
+            return text
+        # SentencePiece shows the unknown piece by a sign of its own
+        spelled = (
+            bytes([LETTER_BYTES[letter]]) if letter in LETTER_BYTES else letter.encode()
+            for letter in text
+        )
+        return b"".join(spelled).decode(errors="replace")
+
+    def check_letters(self) -> None:
+        """Refuses a model that does not read GPT-2's letters, as BYTES_TO_UNICODE needs it."""
+        for piece, kind in enumerate(self.kinds):
+            text = self.processor.IdToPiece(piece)
+            if kind == "byte":
+                raise self._no_letters(f"has the byte piece {text!r}, so that it reads bytes")
+            if kind in ("normal", "user defined") and not LETTER_BYTES.keys() >= set(text):
+                raise self._no_letters(f"has the piece {piece}, {text!r}")
+        for byte, letter in BYTE_LETTERS.items():
+            pieces = self.processor.EncodeAsPieces(letter)
+            if pieces != [letter] or self._piece(letter) is None:
+                raise self._no_letters(f"makes {pieces} of {letter!r}, the letter of byte {byte}")
+
+    def _no_letters(self, what: str) -> BundleError:
+        return BundleError(
+            f"{self.where}: {what}; BYTES_TO_UNICODE needs pieces in GPT-2's byte alphabet, each "
+            "of its 256 letters among them, and no normalization"
+        )
 
     def count_kinds(self) -> Mapping[str, int]:
         return Counter(self.kinds)
@@ -67,6 +112,7 @@ class Tokenizer:
             return None  # no text gives a control piece, by definition
         if self.kinds[piece] != "user defined":
             return f"is the {self.kinds[piece]} piece {piece}; any answer may contain it"
+        # a user-defined piece is spelled in letters already where the engine writes those
         ids = self.processor.EncodeAsIds(token)
         if ids and self.processor.IdToPiece(ids[0]) == _SPACE:
             ids = ids[1:]  # some models put a space in front of every text
@@ -85,17 +131,7 @@ class Tokenizer:
         return f"{len(ids)} ids {ids[:20]}"
 
 
-def check_tokens(model: bytes, start_token: str, stop_tokens: Sequence[str], where: str) -> None:
-    """Refuses a start token or stop tokens that this model's runtime would not find.
-
-    model: a SentencePiece ModelProto. Raises BundleError, as the Tokenizer's checks do.
-    """
-    tokenizer = load_tokenizer(model, where)
-    tokenizer.check_start(start_token)
-    tokenizer.check_stops(stop_tokens)
-
-
-def load_tokenizer(model: bytes, where: str) -> Tokenizer:
+def load_tokenizer(model: bytes, where: str, *, bytes_to_unicode: bool = False) -> Tokenizer:
     """Loads a SentencePiece ModelProto. Raises BundleError for bytes that are none."""
     processor = sentencepiece.SentencePieceProcessor()
     message: Any = _model_class()()
@@ -112,7 +148,12 @@ def load_tokenizer(model: bytes, where: str) -> Tokenizer:
         kinds=tuple(_name(_KINDS, piece.type or 1) for piece in message.pieces),
         model_type=_name(_MODEL_TYPES, message.trainer_spec.model_type or 1),
         where=where,
+        bytes_to_unicode=bytes_to_unicode,
     )
+
+
+def _in_letters(text: str) -> str:
+    return "".join(map(BYTE_LETTERS.__getitem__, text.encode()))
 
 
 def _name(names: Sequence[str], number: int) -> str:

@@ -11,9 +11,10 @@ from ai_edge_litert.interpreter import Interpreter
 from sentencepiece import SentencePieceProcessor
 from taskpress.bundler import quality
 from taskpress.bundler.build import Options, Report, build, convert
+from taskpress.bundler.bundle import read_bundle
+from taskpress.bundler.parts import MODEL, TOKENIZER
 from taskpress.bundler.run import run
 from taskpress.bundler.session import Session
-from taskpress.bundler.task import MODEL, TOKENIZER, read_task
 from taskpress.models._checkpoint import open_checkpoint
 from taskpress.models._model import load_weights, model_without_weights
 from transformers import AutoTokenizer
@@ -40,7 +41,7 @@ def bundle(smollm2_gguf: Path, tmp_path_factory: pytest.TempPathFactory) -> tupl
 @pytest.fixture(scope="module")
 def tokenizer(bundle: tuple[Path, Report]) -> SentencePieceProcessor:
     processor = SentencePieceProcessor()
-    processor.LoadFromSerializedProto(read_task(bundle[0]).read(TOKENIZER))
+    processor.LoadFromSerializedProto(read_bundle(bundle[0]).read(TOKENIZER))
     return processor
 
 
@@ -193,7 +194,7 @@ def _litertlm(bundle: Path, folder: Path) -> Path:
     """The bundle's model and tokenizer, packed by Google's own builder."""
     from litert_lm_builder import litertlm_builder
 
-    task = read_task(bundle)
+    task = read_bundle(bundle)
     (folder / "model.tflite").write_bytes(task.read(MODEL))
     (folder / "tokenizer.spiece").write_bytes(task.read(TOKENIZER))
     metadata = folder / "metadata.textproto"

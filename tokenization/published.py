@@ -63,12 +63,15 @@ class Published:
     where: str
     specials: SpecialIds = field(default_factory=SpecialIds)
 
-    def as_document(self) -> dict[str, Any]:
-        """The document, made of the SentencePiece model where there is no other."""
+    def as_document(self, *, controls: bool = False) -> dict[str, Any]:
+        """The document, made of the SentencePiece model where there is no other.
+
+        controls: with the control pieces of such a model as added tokens.
+        """
         if self.document is not None:
             return self.document
         assert self.model is not None
-        return sentencepiece_document.document(self.model, self.where)
+        return sentencepiece_document.document(self.model, self.where, controls=controls)
 
     def build(
         self,

@@ -43,10 +43,11 @@ def parse(model: bytes, where: str) -> Any:
     return parsed
 
 
-def document(model: bytes, where: str) -> dict[str, Any]:
+def document(model: bytes, where: str, *, controls: bool = False) -> dict[str, Any]:
     """The document of a BPE or Unigram model; raises TokenizerError for any other.
 
     The added tokens are the user-defined pieces: SentencePiece finds no control piece in a text.
+    controls: make added tokens of those too, as the Hub's converters do.
     """
     parsed = parse(model, where)
     trainer, normalizer = parsed.trainer_spec, parsed.normalizer_spec
@@ -67,7 +68,7 @@ def document(model: bytes, where: str) -> dict[str, Any]:
         "added_tokens": [
             _added_token(token_id, piece.piece)
             for token_id, piece in enumerate(parsed.pieces)
-            if piece.type == Type.USER_DEFINED
+            if piece.type == Type.USER_DEFINED or (controls and piece.type == Type.CONTROL)
         ],
         "normalizer": {
             "type": "Sequence",

@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 from sentencepiece import SentencePieceProcessor
 from taskpress.bundler import build
-from taskpress.bundler.task import METADATA, MODEL, TOKENIZER, read_task
+from taskpress.bundler.bundle import read_bundle
+from taskpress.bundler.parts import METADATA, MODEL, TOKENIZER
 from tokenizers import Tokenizer
 
 Taskpress = Callable[..., Any]
@@ -46,7 +47,7 @@ def test_build(taskpress: Taskpress, tiny: Path, tiny_tokenizer: bytes, tmp_path
     made = rf"{output}: {size / 1e6:.1f} MB, with \d+ MB of memory, in [\d.]+ s"
     assert re.fullmatch(made, printed[1])
 
-    task = read_task(output)
+    task = read_bundle(output)
     assert list(task.entries) == [MODEL, TOKENIZER, METADATA]
     assert task.read(TOKENIZER) == tiny_tokenizer
     assert task.parameters.start_token == "<|im_start|>"
@@ -91,6 +92,10 @@ def test_the_report(taskpress: Taskpress, checkpoint: Path, tmp_path: Path) -> N
     assert values["size_bytes"] == output.stat().st_size
     assert values["predicted_size_bytes"] == pytest.approx(values["size_bytes"], abs=1000)
     assert values["bundle"]["stop_tokens"] == ["<|im_end|>"]
+    chats = values["bundle"]["chats"]
+    kinds = [(turns, system) for system in (False, True) for turns in (1, 2, 3)]
+    assert [(chat["turns"], chat["system"]) for chat in chats] == kinds
+    assert {(chat["difference"], chat["restored"]) for chat in chats} == {(None, None)}
     assert values["quality"]["tokens"] == 48
     assert values["quality"]["kl_divergence"] < 0.01
     assert f"KL {values['quality']['kl_divergence']:.5f} to the checkpoint" in out
@@ -166,7 +171,7 @@ def test_a_tokenizer_that_is_read_piece_by_piece(
     assert "".join(pieces).replace("▁", " ").startswith("Don't panic: 42 files, na")
     options = ("--tokenizer-form", "plain", "--quantize", "none", "--context-length", "64")
     succeeded(taskpress("build", tiny, "-o", bundle, *options))
-    assert read_task(bundle).read(TOKENIZER) == output.read_bytes()
+    assert read_bundle(bundle).read(TOKENIZER) == output.read_bytes()
 
 
 def test_a_table_of_ranks(taskpress: Taskpress, tmp_path: Path) -> None:
@@ -204,7 +209,7 @@ def test_added_tokens_that_take_the_spaces_behind_them(
     assert "--ignore-flags" in ran.err
     succeeded(taskpress(*command, "--ignore-flags"))
 
-    task = read_task(output)
+    task = read_bundle(output)
     bundled = SentencePieceProcessor(model_proto=task.read(TOKENIZER))
     parameters = task.parameters
     assert parameters.user_suffix == "<|im_end|>"
@@ -271,7 +276,7 @@ def test_bundle_without_a_checkpoint(
         taskpress("bundle", tiny_tflite, tokenizer_file, "-o", output, *tokens, *prefixes)
     )
     assert out == f"{output}: {output.stat().st_size / 1e6:.1f} MB\n"
-    task = read_task(output)
+    task = read_bundle(output)
     assert task.read(MODEL) == tiny_tflite.read_bytes()
     assert task.parameters.stop_tokens == ("<|im_end|>", "<|endoftext|>")
     assert (task.parameters.user_prefix, task.parameters.user_suffix) == ("U: ", "\n")
@@ -299,7 +304,7 @@ def test_run(taskpress: Taskpress, tiny_task: Path) -> None:
     }  # fmt: skip
     assert answer["ended_by"] in ("context_length", "<|im_end|>")
     processor = SentencePieceProcessor()
-    processor.LoadFromSerializedProto(read_task(tiny_task).read(TOKENIZER))
+    processor.LoadFromSerializedProto(read_bundle(tiny_task).read(TOKENIZER))
     prompt = (
         "<|im_start|>system\nYou are small.<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n"
         "<|im_start|>assistant\n"

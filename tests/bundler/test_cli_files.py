@@ -8,8 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from taskpress.bundler.bundle import read_bundle
 from taskpress.bundler.metadata import BundleParameters, encode
-from taskpress.bundler.task import METADATA, MODEL, TOKENIZER, read_task, write_task
+from taskpress.bundler.parts import METADATA, MODEL, TOKENIZER
+from taskpress.bundler.task import write_task
 
 Refused = Callable[..., str]
 
@@ -119,7 +121,7 @@ def test_random_damage_to_a_bundle(refused: Refused, tiny_task: Path, tmp_path: 
     """The CRC-32 of an entry tells; what lies between entries, and times, may change."""
     data = tiny_task.read_bytes()
     random = np.random.default_rng(0)
-    task = read_task(tiny_task)
+    task = read_bundle(tiny_task)
     path = tmp_path / "damaged.task"
     for extent in task.entries.values():
         for at in random.integers(extent.offset, extent.offset + extent.size, 5):
@@ -145,14 +147,14 @@ def test_models_in_a_bundle(
     tmp_path: Path,
 ) -> None:  # fmt: skip
     """A bundle that is whole, of a model that is not: no native code may get to see it."""
-    task, path = read_task(tiny_task), tmp_path / "other.task"
+    task, path = read_bundle(tiny_task), tmp_path / "other.task"
     entries = {name: task.read(name) for name in (TOKENIZER, METADATA)}
     write_task(path, {MODEL: spoil(task.read(MODEL)), **entries})
     refused("run", path, "hi", says=message)
 
 
 def test_bundles_that_cannot_be_asked(refused: Refused, tiny_task: Path, tmp_path: Path) -> None:
-    task, path = read_task(tiny_task), tmp_path / "other.task"
+    task, path = read_bundle(tiny_task), tmp_path / "other.task"
     model, tokenizer = task.read(MODEL), task.read(TOKENIZER)
     alphabet = BundleParameters("<|im_start|>", ("<|im_end|>",), bytes_to_unicode=True)
     for entries, message in (

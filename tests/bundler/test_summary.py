@@ -4,9 +4,11 @@ from pathlib import Path
 
 import pytest
 from taskpress.bundler import BundleError
+from taskpress.bundler.bundle import read_bundle
 from taskpress.bundler.metadata import BundleParameters, encode
+from taskpress.bundler.parts import METADATA, MODEL, TOKENIZER
 from taskpress.bundler.summary import EntrySummary, Summary, TokenizerSummary, summarize
-from taskpress.bundler.task import METADATA, MODEL, TOKENIZER, read_task, write_task
+from taskpress.bundler.task import write_task
 from taskpress.bundler.tflite import ModelSummary, SignatureSummary, TensorSummary, WeightsSummary
 
 MADE_BY_MEDIAPIPE = Path(__file__).parent / "fixtures" / "mediapipe.task"
@@ -16,7 +18,7 @@ PARAMETERS = BundleParameters("<s>", ("</s>", "<end>"), user_prefix="User:\n")
 
 @pytest.fixture
 def tokenizer() -> bytes:
-    return read_task(MADE_BY_MEDIAPIPE).read(TOKENIZER)
+    return read_bundle(MADE_BY_MEDIAPIPE).read(TOKENIZER)
 
 
 def test_a_bundle_of_mediapipe(tokenizer: bytes) -> None:
@@ -51,10 +53,10 @@ def test_a_model_and_a_tokenizer_by_themselves(tmp_path: Path, tokenizer: bytes)
 
 def test_fields_that_are_not_shown_are_named(tmp_path: Path, tokenizer: bytes) -> None:
     entries = {MODEL: SMALLEST_MODEL, TOKENIZER: tokenizer}
-    write_task(tmp_path / "x.task", entries | {METADATA: encode(PARAMETERS) + b"\x10\x05"})
+    write_task(tmp_path / "x.task", entries | {METADATA: encode(PARAMETERS) + b"\xa8\x01\x05"})
     summary = summarize(tmp_path / "x.task")
-    assert summary.unread == ("vocab_size",)
-    assert "  not shown: vocab_size\n" in summary.table()
+    assert summary.unread == ("field 21",)
+    assert "  not shown: field 21\n" in summary.table()
 
 
 CACHE = tuple(TensorSummary(f"kv_cache_k_{i}", "float32", (1, 2, 8, 4)) for i in range(6))

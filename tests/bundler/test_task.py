@@ -15,16 +15,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from taskpress.bundler import BundleError, archive
+from taskpress.bundler.bundle import read_bundle
 from taskpress.bundler.metadata import BundleParameters, encode
-from taskpress.bundler.task import (
-    METADATA,
-    MODEL,
-    TOKENIZER,
-    Source,
-    Written,
-    read_task,
-    write_task,
-)
+from taskpress.bundler.parts import METADATA, MODEL, TOKENIZER, Source, Written
+from taskpress.bundler.task import ENTRIES, OTHER_MODELS, write_task
 
 FAR = 1 << 32  # no number of the small bundle is that large
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -108,7 +102,7 @@ def test_bytes_a_file_and_a_writer_give_the_same_bundle(tmp_path: Path) -> None:
 def test_reading_gives_extents_and_parameters(tmp_path: Path) -> None:
     output = tmp_path / "x.task"
     write_task(output, SMALL)
-    task = read_task(output)
+    task = read_bundle(output)
     assert task.parameters == PARAMETERS
     whole = output.read_bytes()
     for name, data in DATA.items():
@@ -120,7 +114,7 @@ def test_reading_gives_extents_and_parameters(tmp_path: Path) -> None:
 
 def test_a_bundle_of_mediapipe_opens() -> None:
     path = FIXTURES / "mediapipe.task"
-    task = read_task(path)
+    task = read_bundle(path)
     assert list(task.entries) == [MODEL, TOKENIZER, METADATA]
     assert task.parameters.user_role_token == "<user>"
     with zipfile.ZipFile(path) as opened:
@@ -128,27 +122,81 @@ def test_a_bundle_of_mediapipe_opens() -> None:
             assert task.read(name) == opened.read(name)
 
 
-def test_the_layout_is_that_of_mediapipe(tmp_path: Path) -> None:
-    theirs = read_task(FIXTURES / "mediapipe.task")
+@pytest.mark.parametrize("name", ["mediapipe.task", "mediapipe_models.task"])
+def test_the_layout_is_that_of_mediapipe(tmp_path: Path, name: str) -> None:
+    theirs = read_bundle(FIXTURES / name)
     write_task(tmp_path / "x.task", {name: theirs.read(name) for name in theirs.entries})
-    assert read_task(tmp_path / "x.task").entries == theirs.entries
+    assert read_bundle(tmp_path / "x.task").entries == theirs.entries
 
 
+def test_a_bundle_of_mediapipe_with_every_kind_of_entry_opens() -> None:
+    task = read_bundle(FIXTURES / "mediapipe_models.task")
+    assert tuple(task.entries) == ENTRIES
+    model = task.read(MODEL)
+    for size, name in enumerate(OTHER_MODELS.values()):
+        assert task.read(name) == model + bytes(size)
+
+
+EVERY: dict[str, Source] = {**SMALL, **{name: name.encode() for name in OTHER_MODELS.values()}}
+
+
+@pytest.mark.parametrize("alignment", [8, 16, 32, 64, 4096, 16384, 32768])
+def test_a_larger_alignment_on_request(tmp_path: Path, alignment: int) -> None:
+    output = tmp_path / "x.task"
+    write_task(output, EVERY, alignment=alignment)
+    assert output.read_bytes()[:6] == b"\0\0\0\0PK"  # where the web engine looks for it
+    task = read_bundle(output)
+    assert tuple(task.entries) == ENTRIES
+    assert {name: task.read(name) for name in task.entries} == EVERY
+    for name, extent in task.entries.items():
+        assert extent.offset % alignment == 0, name
+    with zipfile.ZipFile(output) as opened:
+        assert opened.testzip() is None
+        assert {name: opened.read(name) for name in opened.namelist()} == EVERY
+    if unzip := shutil.which("unzip"):
+        subprocess.run([unzip, "-tq", output], check=True)
+
+
+def test_the_padding_is_an_extra_field_of_the_local_header(tmp_path: Path) -> None:
+    output = tmp_path / "x.task"
+    write_task(output, SMALL, alignment=16)
+    model = DATA[MODEL]
+    # header 4, name up to 56: 8 bytes are missing; the field has 4 of its own, 2 say "16"
+    extra = b"\x35\xd9\x04\0\x10\0\0\0"
+    header = local(MODEL.encode(), model)
+    header = header.replace(b"\x16\0\0\0TF_", b"\x16\0\x08\0TF_") + extra
+    assert output.read_bytes()[: 64 + len(model)] == bytes(4) + header + model
+
+
+@pytest.mark.parametrize("alignment", [-4, 0, 1, 2, 6, 1 << 16])
+def test_alignments_that_are_refused(tmp_path: Path, alignment: int) -> None:
+    message = rf"^alignment: {alignment}; a power of two from 4 to 32768 is needed$"
+    with pytest.raises(BundleError, match=message):
+        write_task(tmp_path / "x.task", SMALL, alignment=alignment)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("alignment", [4, 8, 16, 16384])
 @pytest.mark.parametrize("size", [0, 1, 2, 3, 4, 5, 1 << 32, 5 << 30])
-def test_every_entry_is_aligned_and_the_first_header_is_at_byte_4(size: int) -> None:
-    placed = archive.plan([(MODEL, size), (TOKENIZER, size), (METADATA, size)])
+def test_every_entry_is_aligned_and_the_first_header_is_at_byte_4(
+    size: int, alignment: int
+) -> None:
+    entries = [(MODEL, size), (TOKENIZER, size), (METADATA, size)]
+    placed = archive.plan(entries, alignment=alignment)
     assert placed[0].header == 4
     end = 0
     for entry in placed:
-        assert entry.offset % 4 == 0
+        assert entry.offset % alignment == 0
+        assert entry.header + len(archive.local_header(entry, 0)) == entry.offset
         assert 1 <= entry.header - end <= 4
         assert entry.zip64 == (size > 1 << 30)
         end = entry.offset + entry.size
 
 
-def zip64_archive(limit: int) -> bytes:
+def zip64_archive(limit: int, alignment: int = 4) -> bytes:
     """SMALL with 64-bit records wherever a number reaches `limit`, as in a file of many GiB."""
-    placed = archive.plan([(name, len(data)) for name, data in DATA.items()], zip64_from=limit)
+    sizes = [(name, len(data)) for name, data in DATA.items()]
+    placed = archive.plan(sizes, limit, alignment)
     out = io.BytesIO()
     checked = [(entry, zlib.crc32(DATA[entry.name])) for entry in placed]
     for entry, crc32 in checked:
@@ -159,15 +207,16 @@ def zip64_archive(limit: int) -> bytes:
     return out.getvalue()
 
 
+@pytest.mark.parametrize("alignment", [4, 16, 64])
 @pytest.mark.parametrize("limit", [0, 10, 50, 100, 130])
-def test_zip64_records_are_read_by_all(tmp_path: Path, limit: int) -> None:
+def test_zip64_records_are_read_by_all(tmp_path: Path, limit: int, alignment: int) -> None:
     path = tmp_path / "x.task"
-    path.write_bytes(zip64_archive(limit))
+    path.write_bytes(zip64_archive(limit, alignment))
     assert b"\xff\xff\xff\xff" in path.read_bytes()
     with zipfile.ZipFile(path) as opened:
         assert opened.testzip() is None
         assert {name: opened.read(name) for name in opened.namelist()} == SMALL
-    task = read_task(path)
+    task = read_bundle(path)
     assert {name: task.read(name) for name in task.entries} == SMALL
     if unzip := shutil.which("unzip"):
         subprocess.run([unzip, "-tq", path], check=True)
@@ -339,7 +388,7 @@ def test_hostile_archives(tmp_path: Path, data: bytes, message: str) -> None:
     path = tmp_path / "x.task"
     path.write_bytes(data)
     with pytest.raises(BundleError, match=message) as caught:
-        read_task(path)
+        read_bundle(path)
     assert str(caught.value).startswith(f"{path}: ")
     assert "\n" not in str(caught.value)
 
@@ -347,12 +396,12 @@ def test_hostile_archives(tmp_path: Path, data: bytes, message: str) -> None:
 def test_metadata_of_absurd_size_is_not_read(tmp_path: Path) -> None:
     write_task(tmp_path / "x.task", SMALL | {METADATA: bytes(2 << 20)})
     with pytest.raises(BundleError, match="METADATA: 2097152 bytes; at most 1048576 are read"):
-        read_task(tmp_path / "x.task")
+        read_bundle(tmp_path / "x.task")
 
 
 def test_a_missing_bundle(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match=r"/x\.task: cannot be read: No such file"):
-        read_task(tmp_path / "x.task")
+        read_bundle(tmp_path / "x.task")
 
 
 # every example overwrites the one file
@@ -374,7 +423,7 @@ def test_mutated_bundles_give_a_result_or_one_error(
     path = tmp_path / "x.task"
     path.write_bytes(data)
     try:
-        task = read_task(path)
+        task = read_bundle(path)
         for name in task.entries:
             task.read(name)
     except BundleError as error:

@@ -1,29 +1,19 @@
 import io
-import struct
 
 import pytest
 import sentencepiece
+from handmade_sentencepiece import (
+    BYTE,
+    CONTROL,
+    NORMAL,
+    UNKNOWN,
+    UNUSED,
+    USER_DEFINED,
+    model,
+)
 from taskpress.bundler import BundleError
-from taskpress.bundler.tokenizer import Tokenizer, check_tokens, load_tokenizer
-
-NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = range(1, 7)
-
-
-def field(number: int, data: bytes) -> bytes:
-    assert len(data) < 128
-    return bytes([number << 3 | 2, len(data)]) + data
-
-
-def model(*pieces: tuple[str, int], dummy_prefix: bool = False, squeeze: bool = False) -> bytes:
-    """A ModelProto by hand: BPE, no normalization."""
-    message = b""
-    for at, (text, kind) in enumerate(pieces):
-        score = b"\x15" + struct.pack("<f", -at)
-        message += field(1, field(1, text.encode()) + score + bytes([0x18, kind]))
-    normalizer = field(1, b"identity") + bytes([0x18, dummy_prefix, 0x20, squeeze, 0x28, 1])
-    byte_fallback = b"\x98\x02" + bytes([any(kind == BYTE for _, kind in pieces)])
-    return message + field(2, b"\x18\x02" + byte_fallback) + field(3, normalizer)
-
+from taskpress.bundler.tokenizer import Tokenizer, load_tokenizer
+from taskpress.tokenization.tokenizer_json import BYTE_LETTERS
 
 PIECES = [
     ("<unk>", UNKNOWN),
@@ -95,12 +85,49 @@ def test_a_stop_token_whose_own_text_gives_others() -> None:
         load_tokenizer(message, "t.model").check_stops(["<a  b>"])
 
 
-def test_both_are_checked_of_one_model() -> None:
-    check_tokens(model(*PIECES), "<s>", ["</s>", "<end>"], "t.model")
-    with pytest.raises(BundleError, match="start token '<bos>'"):
-        check_tokens(model(*PIECES), "<bos>", ["</s>"], "t.model")
-    with pytest.raises(BundleError, match="stop token 'ab'"):
-        check_tokens(model(*PIECES), "<s>", ["</s>", "ab"], "t.model")
+LETTERS = [
+    ("<unk>", UNKNOWN),
+    ("<s>", CONTROL),
+    ("<▁>", CONTROL),  # which no text gives, so that it may be spelled as anyone likes
+    ("<end>", USER_DEFINED),
+    ("Ġa", NORMAL),
+    *((letter, NORMAL) for letter in BYTE_LETTERS.values()),
+]
+
+
+def lettered(*pieces: tuple[str, int], **how: bool) -> Tokenizer:
+    return load_tokenizer(model(*pieces, **how), "t.model", bytes_to_unicode=True)
+
+
+def test_pieces_in_gpt2s_letters() -> None:
+    found = lettered(*LETTERS, escape=False)
+    found.check_letters()
+    found.check_stops(["<end>"])
+    text = "a aé 😀\n<end>▁"
+    ids = found.encode(text)
+    assert [found.processor.IdToPiece(token) for token in ids] == [
+        *("a", "Ġa", "Ã", "©", "Ġ", "ð", "Ł", "ĺ", "Ģ"),
+        *("Ċ", "<end>", "â", "ĸ", "ģ"),
+    ]
+    assert found.decode(ids) == text
+    assert found.decode([2, *ids[:2], 0, ids[2]]) == "a a \u2047 \ufffd"
+
+
+@pytest.mark.parametrize(
+    ("pieces", "how", "reason"),
+    [
+        (PIECES, {}, r"has the piece 8, '▁'"),
+        ([*LETTERS, *PIECES[-256:]], {}, "has the byte piece '<0x00>', so that it reads bytes"),
+        (LETTERS[:-1], {}, r"makes \['Ń'\] of 'Ń', the letter of byte 173"),
+        (LETTERS, {"dummy_prefix": True}, r"makes \[.*\] of '!', the letter of byte 33"),
+        ([*LETTERS, ("<ÿ▁>", USER_DEFINED)], {}, "has the piece 261, '<ÿ▁>'"),
+    ],
+)
+def test_pieces_that_are_not_in_gpt2s_letters(
+    pieces: list[tuple[str, int]], how: dict[str, bool], reason: str
+) -> None:
+    with pytest.raises(BundleError, match=rf"^t\.model: {reason}.*; BYTES_TO_UNICODE needs pieces"):
+        lettered(*pieces, **how).check_letters()
 
 
 def test_a_trained_model_loads() -> None:
