@@ -4,7 +4,6 @@ import argparse
 from pathlib import Path
 
 from . import BundleError
-from .arguments import count
 
 _OPTIONS = {  # of `task.OTHER_MODELS`
     "embedder": "looks the tokens up, where the model takes embeddings",
@@ -25,13 +24,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         option = f"--{name.replace('_', '-')}"
         group.add_argument(option, type=Path, metavar="MODEL.tflite", help=what)
     parser.add_argument(
-        "--align",
-        type=count,
-        default=4,
-        metavar="N",
-        help="the data of each entry starts on a multiple of N bytes, such as 4096 (%(default)s)",
-    )
-    parser.add_argument(
         "--bytes-to-unicode",
         action="store_true",
         help="the tokenizer's pieces are in GPT-2's byte alphabet: MediaPipe's engine writes texts "
@@ -43,17 +35,17 @@ def verb(arguments: argparse.Namespace) -> int:
     """Bundles the files."""
     from ..models._checkpoint import open_checkpoint
     from ..tokenization.sentencepiece_model import check
-    from . import text_format
+    from . import runtimes, text_format
     from .decoder import check_model
     from .files import read_file
     from .output import refuse_existing
-    from .packing import metadata_of, packing_of, write_bundle
+    from .packing import metadata_of, write_bundle
     from .parts import METADATA, MODEL, TOKENIZER, Source
     from .settings import parameters_for
 
     output = arguments.output
     refuse_existing(output, force=arguments.force)
-    packing = packing_of(arguments)
+    packing = runtimes.packing_of(arguments)
     packing.check(output)
     context_length = check_model(arguments.model)
     others = _other_models(arguments)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ..converter import ConversionError
 from ..models import CheckpointError
 from ..tokenization import FORMS, FULL, TokenizerError
-from . import BundleError, bundling, packing, parity, text_format
+from . import BundleError, bundling, parity, runtimes, text_format
 from .arguments import count, lengths, special
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_output(build, "OUT.task|OUT.litertlm")
     _add_conversion(build)
     text_format.add_arguments(build)
-    packing.add_arguments(build)
+    runtimes.add_arguments(build)
     _add_form(build, "--tokenizer-form")
     build.set_defaults(verb=_build)
 
@@ -97,7 +97,7 @@ def _parser() -> argparse.ArgumentParser:
     bundle.add_argument("--checkpoint", help=f"take what is not given from it: {_CHECKPOINT}")
     _add_output(bundle, "OUT.task|OUT.litertlm")
     text_format.add_arguments(bundle)
-    packing.add_arguments(bundle)
+    runtimes.add_arguments(bundle)
     bundle.set_defaults(verb=bundling.verb)
 
     inspect = verbs.add_parser("inspect", help="show what a file holds")
@@ -238,7 +238,7 @@ def _build(arguments: argparse.Namespace) -> int:
         arguments.output,
         _options(arguments),
         text_format.settings(arguments),
-        packing.packing_of(arguments),
+        runtimes.packing_of(arguments),
         tokenizer_form=arguments.tokenizer_form,
         ignore_flags=arguments.ignore_flags,
         force=arguments.force,

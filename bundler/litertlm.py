@@ -142,8 +142,13 @@ def read_header(path: Path) -> Header:
         file_bytes = file.seek(0, os.SEEK_END)
         file.seek(0)
         start = file.read(_PREAMBLE.size)
-        if len(start) < _PREAMBLE.size or not start.startswith(MAGIC):
+        if not start.startswith(MAGIC):
             raise BundleError(f"{path}: begins with {start[:8]!r}; a .litertlm needs {MAGIC!r}")
+        if len(start) < _PREAMBLE.size:
+            raise BundleError(
+                f"{path}: ends within the first {_PREAMBLE.size} bytes of a .litertlm; it was "
+                "cut off"
+            )
         _, major, minor, patch, header_end = _PREAMBLE.unpack(start)
         if major != _VERSION[0]:
             raise BundleError(

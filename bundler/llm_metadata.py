@@ -15,22 +15,8 @@ from google.protobuf.unknown_fields import UnknownFieldSet
 from . import BundleError
 from .metadata import ENGINE_MESSAGES, BundleParameters, Channel
 from .proto import Messages, message_class
+from .runtimes import GENERIC, MODEL_TYPES
 
-GENERIC = "generic_model"
-# name -> number of the oneof's field in LlmModelType
-MODEL_TYPES = {
-    GENERIC: 1,
-    "gemma3n": 2,
-    "function_gemma": 3,
-    "gemma3": 4,
-    "qwen3": 5,
-    "qwen2p5": 7,
-    "gemma4": 8,
-    "fast_vlm": 9,
-    "lfm2": 11,
-    "minicpm5": 12,
-    "minicpmv4": 13,
-}
 _SAMPLERS = ("", "top_k", "top_p", "greedy")  # SamplerParameters.Type, by number
 
 # fields of BundleParameters that only LlmParameters has

@@ -1,23 +1,19 @@
 """Putting a bundle together, of either format: model, tokenizer, and metadata for its runtime."""
 
-import argparse
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from . import BundleError, both_metadata, llm_metadata, metadata
-from .arguments import count, rate
 from .chat_template import template_of
 from .litertlm import write_litertlm
-from .llm_metadata import GENERIC, MODEL_TYPES, LlmMetadata, Sampler
+from .llm_metadata import LlmMetadata, Sampler
 from .parts import METADATA, MODEL, TOKENIZER, Source
+from .runtimes import BOTH, GENERIC, LITERT_LM, MEDIAPIPE, TOP_K
 from .settings import TextFormat
 from .task import write_task
 from .tokenizer import load_tokenizer
-
-MEDIAPIPE, LITERT_LM, BOTH = "mediapipe", "litertlm", "both"
-_HF_TOP_K = 50  # transformers' own, where generation_config.json samples and does not say
 
 
 @dataclass(frozen=True)
@@ -25,7 +21,7 @@ class Packing:
     """How to bundle.
 
     metadata: of a `.task`, for which runtime; None: MEDIAPIPE, and LITERT_LM in a `.litertlm`,
-    which has no other. The rest is LiteRT-LM's: model_type, a name of `llm_metadata.MODEL_TYPES`;
+    which has no other. The rest is LiteRT-LM's: model_type, a name of `runtimes.MODEL_TYPES`;
     chat_template: Jinja source in the place of ours; sampler: None leaves it to the engine.
     alignment: of the parts of a `.task`, in bytes.
     """
@@ -125,7 +121,7 @@ def sampler_of(generation_config: Mapping[str, Any]) -> Sampler | None:
         return Sampler("greedy")
     values = {
         name: generation_config.get(name, default)
-        for name, default in (("top_k", _HF_TOP_K), ("top_p", 1.0), ("temperature", 1.0))
+        for name, default in (("top_k", TOP_K), ("top_p", 1.0), ("temperature", 1.0))
     }
     for name, value in values.items():
         if not isinstance(value, int | float) or not 0 <= value < 1 << 31:
@@ -137,69 +133,4 @@ def sampler_of(generation_config: Mapping[str, Any]) -> Sampler | None:
         k=int(values["top_k"]),
         p=float(values["top_p"]),
         temperature=float(values["temperature"]),
-    )
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds what is said of the runtime that the bundle is for."""
-    group = parser.add_argument_group(
-        "runtime", "An output named .litertlm is for LiteRT-LM; another one is a .task."
-    )
-    group.add_argument(
-        "--metadata",
-        choices=(MEDIAPIPE, LITERT_LM, BOTH),
-        help="of a .task: for MediaPipe (the default), for LiteRT-LM, which opens it too, or one "
-        "message for both, without a chat template",
-    )
-    group.add_argument(
-        "--model-type",
-        choices=tuple(MODEL_TYPES),
-        default=GENERIC,
-        help="how LiteRT-LM treats tools and pictures (%(default)s)",
-    )
-    group.add_argument(
-        "--chat-template",
-        type=Path,
-        metavar="FILE.jinja",
-        help="for LiteRT-LM's Minijinja, in the place of the one made of the prefixes",
-    )
-    group.add_argument(
-        "--top-k", type=count, metavar="N", help="sample from the N likeliest tokens"
-    )
-    group.add_argument("--top-p", type=rate, metavar="P", help="of these, from a share of P")
-    group.add_argument("--temperature", type=float, metavar="T", help="0 is greedy")
-
-
-def packing_of(arguments: argparse.Namespace) -> Packing:
-    """What the user said. Raises BundleError for a template that cannot be read."""
-    from .files import read_file
-
-    template = None
-    if arguments.chat_template is not None:
-        try:
-            template = read_file(arguments.chat_template).decode()
-        except UnicodeDecodeError as error:
-            raise BundleError(f"{arguments.chat_template}: is no UTF-8: {error}") from error
-    return Packing(
-        metadata=arguments.metadata,
-        model_type=arguments.model_type,
-        chat_template=template,
-        sampler=_sampler(arguments),
-        alignment=getattr(arguments, "align", Packing.alignment),
-    )
-
-
-def _sampler(arguments: argparse.Namespace) -> Sampler | None:
-    k, p, temperature = arguments.top_k, arguments.top_p, arguments.temperature
-    if (k, p, temperature) == (None, None, None):
-        return None
-    if temperature is not None and not 0 <= temperature < 100:
-        raise BundleError(f"--temperature {temperature}: a number from 0 to 100 is needed")
-    if temperature == 0:
-        return Sampler("greedy")
-    return Sampler(
-        "top_p",
-        k=k or _HF_TOP_K,
-        p=1.0 if p is None else p,
-        temperature=1.0 if temperature is None else temperature,
     )

@@ -102,9 +102,10 @@ class Chat:
         prompt_tokens = [*(self._start if first else []), *self._processor.Encode(text)]
         fed = [*self._pending, *prompt_tokens]
         if session.position + len(fed) >= session.context_length:
+            behind = f", behind {session.position} of the chat" if session.position else ""
             raise BundleError(
-                f"the prompt has {len(prompt_tokens)} tokens, behind {session.position} of the "
-                f"chat; the bundle holds {session.context_length} with the answer"
+                f"the prompt has {len(prompt_tokens)} tokens{behind}; the bundle holds "
+                f"{session.context_length} with the answer"
             )
         started = time.monotonic()
         stream = _Text(self._processor, on_text or (lambda text: None))

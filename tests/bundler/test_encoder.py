@@ -166,9 +166,7 @@ def test_a_damaged_tokenizer_is_told(taskpress: Taskpress, encoder: Path) -> Non
 
 def test_build_is_refused(refused: Refused, encoder: Path) -> None:
     output = encoder.parent / "out.task"
-    refused(
-        "build", encoder, "-o", output, says="bert is an encoder, and a .task bundle holds an LLM;"
-    )
+    refused("build", encoder, "-o", output, says="bert is an encoder, and a bundle holds an LLM;")
 
 
 def test_bundle_is_refused(taskpress: Taskpress, refused: Refused, encoder: Path) -> None:

@@ -120,7 +120,7 @@ def test_convert_needs_no_tokenizer(taskpress: Taskpress, t5: Path) -> None:
 
 
 def test_build_is_refused(refused: Refused, t5: Path) -> None:
-    says = "t5 is an encoder-decoder, and a .task bundle holds an LLM; use taskpress convert"
+    says = "t5 is an encoder-decoder, and a bundle holds an LLM; use taskpress convert"
     refused("build", t5, "-o", t5.parent / "out.task", says=says)
 
 

@@ -138,9 +138,9 @@ def test_json_has_everything() -> None:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"", "begins with b''; needs a .task, .tflite or SentencePiece model"),
+        (b"", "begins with b''; needs a .task, .litertlm, .tflite or SentencePiece"),
         (b"root:x:0:0", "begins with b'root:x:0'; needs"),
-        (b"LITERTLM\1", "is a .litertlm file"),
+        (b"LITERTLM\1", "ends within the first 32 bytes of a .litertlm"),
         (b"\x30\0\0\0TFL3", "4 bytes at byte 48 are past its 8 bytes; it is no flatbuffer"),
         (b"\n\3\n\1a", "5 bytes are no SentencePiece model"),
         (b"PK\5\6", "has no zip directory at its end"),

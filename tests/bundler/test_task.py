@@ -321,7 +321,7 @@ ALL = [MODEL, TOKENIZER, METADATA]
 COUNTS = b"PK\5\6\0\0\0\0\3\0\3\0"
 AT_67 = directory_entry(TOKENIZER, 67)
 HOSTILE = {
-    "no zip": (b"", "has no zip directory at its end; it is no .task or was cut off"),
+    "no zip": (b"", "is no .task and no .litertlm; needs one"),
     "cut off": (small_with()[:-1], "has no zip directory at its end"),
     "in parts": (small_with((COUNTS, COUNTS[:4] + b"\1" + COUNTS[5:])), "one of several parts"),
     "too many": (small_with((COUNTS, COUNTS[:8] + b"A\0A\0")), "claims 65 entries in 183 bytes"),
