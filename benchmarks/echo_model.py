@@ -85,7 +85,9 @@ class EchoModel(nn.Module):
         assert vocabulary < 1 << 20
         self.vocabulary, self.stop, self.letters = vocabulary, stop, letters
 
-    def empty_cache(self, context_length: int, /) -> list[kv_cache.KeyValue]:
+    def empty_cache(
+        self, context_length: int, longest: int | None = None, /
+    ) -> list[kv_cache.KeyValue]:
         return kv_cache.empty(layers=1, kv_heads=1, context_length=context_length, head_dim=1)
 
     def forward(

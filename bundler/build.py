@@ -53,7 +53,8 @@ class Options:
     smoothing: for int8, look at the model's activations on a short text first, and move their
     outliers into the weights. encode_length: tokens that an encoder takes, which has none of the
     lengths, mask and logits above; None: ENCODE_LENGTH, or all positions that it has if fewer. A
-    decoder beside an encoder has them, but without prefill_lengths no prefill.
+    decoder beside an encoder has them, but without prefill_lengths no prefill. sliding_cache:
+    `full`, or `ring`: what sliding layers need for their window and the longest prefill.
     """
 
     quantize: str = "int8"
@@ -63,6 +64,7 @@ class Options:
     prefill_logits: bool = False
     smoothing: bool = True
     encode_length: int | None = None
+    sliding_cache: str = "full"
 
     def lengths(self) -> tuple[int, ...]:
         """The prefill lengths, chosen where they are left open."""

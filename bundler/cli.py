@@ -185,6 +185,13 @@ def _add_conversion(parser: argparse.ArgumentParser) -> None:
         help="tokens of prompt and answer together (%(default)s)",
     )
     group.add_argument(
+        "--sliding-cache",
+        choices=("full", "ring"),
+        default="full",
+        help="of layers with a sliding window; ring: no longer than window and longest prefill "
+        "take, so that a runtime cannot go back in a text (%(default)s)",
+    )
+    group.add_argument(
         "--encode-length",
         type=count,
         metavar="N",
@@ -226,6 +233,7 @@ def _options(arguments: argparse.Namespace) -> "Options":
         prefill_logits=arguments.prefill_logits,
         smoothing=arguments.smoothing,
         encode_length=arguments.encode_length,
+        sliding_cache=arguments.sliding_cache,
     )
 
 

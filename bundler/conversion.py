@@ -33,7 +33,13 @@ from .rebuild import Encode
 _STREAMING_BYTES = 16 << 20
 
 _NO_TOKENIZER = "random ids, as there is no tokenizer"
-_DECODER_OPTIONS = ("prefill_lengths", "context_length", "mask", "prefill_logits")
+_DECODER_OPTIONS = (
+    "prefill_lengths",
+    "context_length",
+    "mask",
+    "prefill_logits",
+    "sliding_cache",
+)
 _ENCODER_OPTIONS = ("encode_length",)
 
 
@@ -163,18 +169,37 @@ def _signatures(checkpoint: Checkpoint, model: Any, options: Options) -> list[Si
         raise BundleError(f"mask {options.mask!r}: needed `graph` or `input`")
     if is_encoder_decoder(checkpoint):
         return _of_both(checkpoint, model, options)
+    if options.sliding_cache not in ("full", "ring"):
+        raise BundleError(f"sliding cache {options.sliding_cache!r}: needed `full` or `ring`")
     _refuse_given(checkpoint, options, _ENCODER_OPTIONS, "a decoder")
     _check_length("a context length", options.context_length, most)
-    return decoder_signatures(
+    signatures = decoder_signatures(
         model,
         options.lengths(),
         options.context_length,
         mask_input=options.mask == "input",
         prefill_logits=options.prefill_logits,
+        rings=options.sliding_cache == "ring",
     )
+    if options.sliding_cache == "ring":
+        _refuse_no_ring(checkpoint, options, signatures[0])
+    return signatures
+
+
+def _refuse_no_ring(checkpoint: Checkpoint, options: Options, signature: Signature) -> None:
+    """Raises BundleError where all caches hold the whole context although rings were asked for."""
+    caches = [spec for name, spec in signature.inputs.items() if name.startswith("kv_cache_")]
+    if len({spec.shape[2] for spec in caches}) == 1:
+        raise BundleError(
+            f"{checkpoint.path}: no layer's cache would be a ring; that needs layers that slide "
+            "beside others that do not, and a window and a longest prefill of "
+            f"{max(options.lengths())} together shorter than the context of "
+            f"{options.context_length}"
+        )
 
 
 def _of_both(checkpoint: Checkpoint, model: Any, options: Options) -> list[Signature]:
+    _refuse_given(checkpoint, options, ("sliding_cache",), "an encoder-decoder")
     if options.prefill_logits and options.prefill_lengths is None:
         raise BundleError(
             f"{checkpoint.path}: is an encoder-decoder, whose prompt goes to its encoder; "

@@ -16,7 +16,8 @@ _PREFILL = re.compile(r"prefill_([1-9]\d{0,8})")
 class Decoder:
     """An LLM's signatures: `decode`, and `prefill_N` for each of the lengths, in rising order.
 
-    All of them take and give the caches: [1, kv_heads, context_length, head_dim], float32.
+    All of them take and give the caches: [1, kv_heads, slots, head_dim], float32, where slots is
+    the context length, or fewer in sliding layers that keep no more.
     """
 
     prefill_lengths: tuple[int, ...]
@@ -66,7 +67,8 @@ def decoder_of(model: ModelSummary, where: str) -> Decoder:
             f"{where}: decode has {len(caches)} caches and {len(logits)} logits; caches of 4 "
             "dimensions and logits are needed"
         )
-    context_length, vocabulary = caches[0].shape[2], logits[0].shape[-1] if logits[0].shape else 0
+    context_length = max(cache.shape[2] for cache in caches)
+    vocabulary = logits[0].shape[-1] if logits[0].shape else 0
     found = Decoder(tuple(lengths), context_length, vocabulary, caches)
     for time, name in [(1, "decode"), *((n, f"prefill_{n}") for n in lengths)]:
         _check_signature(signatures[name], time, found, f"{where}: {name}")

@@ -144,10 +144,12 @@ def index_select(g: Graph, x: Operand, dim: int, index: Operand) -> Tensor:
     return g.op("GATHER", [x, index], shape, x.dtype, axis=axis)
 
 
-def _run_start(index: Tensor) -> Tensor:
+def _run_start(g: Graph, index: Tensor) -> Tensor:
     """The first of the consecutive indices that an int32 [length] tensor is known to hold."""
     if index.shape == (1,):
         return index
+    if index.value is not None and np.all(np.diff(index.value) == 1):
+        return g.constant(index.value[:1].astype(np.int32))
     op = index.producer
     if op is not None and op.code == "ADD":
         for start, rows in (op.inputs, op.inputs[::-1]):
@@ -171,7 +173,7 @@ def index_copy(g: Graph, x: Operand, dim: int, index: Operand, source: Operand) 
     x, index, source = g.operand(x), g.operand(index), g.operand(source)
     axis = axis_of(x, dim)
     zeros = [np.zeros(n, np.int32) for n in (axis, len(x.shape) - axis - 1)]
-    begin = [*map(g.constant, zeros[:1] if axis else []), _run_start(index)]
+    begin = [*map(g.constant, zeros[:1] if axis else []), _run_start(g, index)]
     begin += map(g.constant, zeros[1:] if axis < len(x.shape) - 1 else [])
     starts = begin[0]
     if len(begin) > 1:

@@ -22,8 +22,12 @@ Layers = Sequence[tuple[Tensor, Tensor]]
 class DecoderModule(Protocol):
     """A decoder with an external key/value cache, as `decoder_signatures` takes it."""
 
-    def empty_cache(self, context_length: int, /) -> Layers:
-        """The cache of each layer: two [1, kv_heads, context_length, head_dim]."""
+    def empty_cache(self, context_length: int, longest: int | None = None, /) -> Layers:
+        """The cache of each layer: two [1, kv_heads, slots, head_dim].
+
+        slots: context_length; with longest fewer in some layers, where chunks of up to so many
+        tokens need no more, but not in all.
+        """
         ...
 
     def __call__(
@@ -44,20 +48,56 @@ def decoder_signatures(
     context_length: int,
     mask_input: bool = False,
     prefill_logits: bool = False,
+    rings: bool = False,
 ) -> list[Signature]:
     """One `prefill_{N}` for each length, in rising order, and `decode`.
 
     Inputs are tokens, input_pos, kv_cache_k_{i}, kv_cache_v_{i}, and with mask_input a mask
     [1, 1, time, context_length] that is added to the scores; else the graph computes it from
     input_pos. Outputs are the caches, and logits in decode only, since a runtime
-    feeds the last token of the prompt through decode; in all with prefill_logits.
+    feeds the last token of the prompt through decode; in all with prefill_logits. rings: sliding
+    layers have caches of fewer slots, see `DecoderModule.empty_cache`, and the caches of other
+    layers have the first numbers.
     Source of the names: what LiteRT-LM and MediaPipe look for in a model.
     """
     if not prefill_lengths:
         raise ConversionError(
             f"prefill lengths [] with context length {context_length}: needed at least one"
         )
-    return _steps(module, prefill_lengths, context_length, mask_input, prefill_logits)
+    _check_lengths(prefill_lengths, context_length)
+    if rings:
+        module = _LongestFirst(module, context_length, max(prefill_lengths))
+    with torch.device("meta"):
+        cache = _specs("kv_cache", module.empty_cache(context_length))
+    return _steps(module, prefill_lengths, context_length, mask_input, prefill_logits, cache)
+
+
+class _LongestFirst:
+    """A decoder some of whose caches are short, in another order: the longest ones first.
+
+    LiteRT-LM 0.18.1 takes the slots of kv_cache_k_0 for the context length, and ends an answer
+    there without a word; Gemma 3's first layer is a sliding one.
+    """
+
+    def __init__(self, module: DecoderModule, context_length: int, longest: int) -> None:
+        self.module, self.longest = module, longest
+        with torch.device("meta"):
+            slots = [key.shape[2] for key, _ in module.empty_cache(context_length, longest)]
+        self.order = sorted(range(len(slots)), key=lambda layer: -slots[layer])
+
+    def empty_cache(self, context_length: int, longest: int | None = None, /) -> Layers:
+        return self._ordered(self.module.empty_cache(context_length, longest or self.longest))
+
+    def __call__(
+        self, tokens: Tensor, positions: Tensor, cache: Layers, mask: Tensor | None, /
+    ) -> tuple[Tensor, Layers]:
+        of_layers = dict(zip(self.order, cache, strict=True))
+        cache = [of_layers[layer] for layer in range(len(cache))]
+        scores, written = self.module(tokens, positions, cache, mask)
+        return scores, self._ordered(written)
+
+    def _ordered(self, layers: Layers) -> Layers:
+        return [layers[layer] for layer in self.order]
 
 
 class EncoderModule(Protocol):
@@ -123,13 +163,15 @@ def encoder_decoder_signatures(
     what an answer must begin with is prefilled, so that there may be no such signature.
     """
     text = _text(encode_length)
+    _check_lengths(prefill_lengths, context_length)
     with torch.device("meta"):
+        cache = _specs("kv_cache", module.empty_cache(context_length))
         memory = _specs("cross", module.empty_memory(encode_length))
 
     def encode(tokens: Tensor, mask: Tensor) -> Mapping[str, Tensor]:
         return _named("cross", module.encode(tokens, mask))
 
-    more = {**memory, "encoder_mask": text["mask"]}
+    more = {**cache, **memory, "encoder_mask": text["mask"]}
     steps = _steps(module, prefill_lengths, context_length, mask_input, prefill_logits, more)
     return [Signature("encode", text, encode, refine), *steps]
 
@@ -142,15 +184,7 @@ def _text(length: int) -> dict[str, TensorSpec]:
     return {"tokens": ids, "mask": ids}
 
 
-def _steps(
-    module: DecoderModule | EncoderDecoderModule,
-    prefill_lengths: Sequence[int],
-    context_length: int,
-    mask_input: bool,
-    prefill_logits: bool,
-    memory: Mapping[str, TensorSpec] | None = None,
-) -> list[Signature]:
-    """The signatures of a decoder. memory: the inputs that an encoder-decoder has besides."""
+def _check_lengths(prefill_lengths: Sequence[int], context_length: int) -> None:
     if not 1 <= context_length <= LONGEST_CONTEXT:
         raise ConversionError(f"context length {context_length}: needed 1 to {LONGEST_CONTEXT}")
     if not all(1 <= n <= context_length for n in prefill_lengths):
@@ -158,8 +192,17 @@ def _steps(
             f"prefill lengths {list(prefill_lengths)} with context length {context_length}: needed "
             "each from 1 to the context length"
         )
-    with torch.device("meta"):
-        cache = _specs("kv_cache", module.empty_cache(context_length))
+
+
+def _steps(
+    module: DecoderModule | EncoderDecoderModule,
+    prefill_lengths: Sequence[int],
+    context_length: int,
+    mask_input: bool,
+    prefill_logits: bool,
+    state: Mapping[str, TensorSpec],
+) -> list[Signature]:
+    """The signatures of a decoder. state: the inputs that all of them take besides the chunk."""
     signatures = []
     for time, name in [(n, f"prefill_{n}") for n in sorted(set(prefill_lengths))] + [(1, "decode")]:
         inputs = {
@@ -169,7 +212,7 @@ def _steps(
         if mask_input:
             inputs["mask"] = TensorSpec((1, 1, time, context_length))
         function = _step(module, logits=prefill_logits or name == "decode")
-        signatures.append(Signature(name, {**inputs, **cache, **(memory or {})}, function))
+        signatures.append(Signature(name, {**inputs, **state}, function))
     return signatures
 
 

@@ -1,21 +1,14 @@
 """Gemma 2: sandwich norms, soft-capped scores and logits, and sliding layers between full ones."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from . import gemma
 from ._decoder import FULL, SLIDING, Decoder, heads_of, kinds_of, rope_of
-from ._gguf_mapping import GgufArchitecture
-from ._gguf_tables import (
-    HEAD_DIM,
-    KEYS,
-    RMS_NORM_EPS,
-    TENSORS,
-    norms_offset,
-    weights_and_biases,
-)
+from ._gguf_tables import TENSORS, norms_offset, weights_and_biases
 from .gemma import GemmaConfig, feed_forward
 from .layers.attention import Attention, projections, scaled
 from .layers.layer import SandwichLayer
@@ -33,12 +26,11 @@ SANDWICH_TENSORS = norms_offset(
         ),
     }
 )
-GGUF = GgufArchitecture(
+GGUF = replace(
+    gemma.GGUF,
     name="gemma2",
     config={
-        **KEYS,
-        **HEAD_DIM,
-        **RMS_NORM_EPS,
+        **gemma.GGUF.config,
         "attention.sliding_window": "sliding_window",
         "attn_logit_softcapping": "attn_logit_softcapping",
         "final_logit_softcapping": "final_logit_softcapping",

@@ -6,11 +6,10 @@ part alone with this model_type.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from . import gemma
 from ._decoder import FULL, SLIDING, Decoder, by_type, heads_of, rope_of
-from ._gguf_mapping import GgufArchitecture
-from ._gguf_tables import HEAD_DIM, KEYS, RMS_NORM_EPS
 from ._rope import RopeSettings, rope
 from .gemma import GemmaConfig
 from .gemma2 import SANDWICH_TENSORS, sandwich_layer
@@ -19,12 +18,11 @@ from .layers.decoder import Kind
 from .layers.layer import SandwichLayer
 from .layers.normalization import OffsetRMSNorm
 
-GGUF = GgufArchitecture(
+GGUF = replace(
+    gemma.GGUF,
     name="gemma3",
     config={
-        **KEYS,
-        **HEAD_DIM,
-        **RMS_NORM_EPS,
+        **gemma.GGUF.config,
         "attention.sliding_window": "sliding_window",
         "attention.sliding_window_pattern": "sliding_window_pattern",
         "rope.freq_base_swa": "rope_local_base_freq",

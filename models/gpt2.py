@@ -115,11 +115,11 @@ class Model(CausalLM):
         super().__init__({"transformer": stack, "lm_head": head}, heads)
         self.n_positions = config.n_positions
 
-    def empty_cache(self, context_length: int) -> list[KeyValue]:
+    def empty_cache(self, context_length: int, longest: int | None = None) -> list[KeyValue]:
         """As `CausalLM.empty_cache`. Raises CheckpointError beyond the last position."""
         if context_length > self.n_positions:
             raise CheckpointError(
                 f"config.json: n_positions={self.n_positions}: a context length of "
                 f"{context_length} needs as many learned positions"
             )
-        return super().empty_cache(context_length)
+        return super().empty_cache(context_length, longest)

@@ -1,19 +1,20 @@
 """Granite 3: Llama with a multiplier on the embedding, the scores, each block and the logits."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
+from . import llama
 from ._decoder import Decoder, LlamaLikeConfig, heads_of, pre_norm_layer, rope_of
-from ._gguf_mapping import GgufArchitecture
-from ._gguf_tables import KEYS, NO_EXPERTS, RMS_NORM_EPS, TENSORS, interleaved
+from ._gguf_tables import KEYS, NO_EXPERTS, RMS_NORM_EPS
 from .layers.attention import Attention, Step, projections, scaled
 from .layers.block import Block
 from .layers.decoder import Kind
 from .layers.kv_cache import KeyValue
 from .layers.normalization import RMSNorm
 
-GGUF = GgufArchitecture(
+GGUF = replace(
+    llama.GGUF,
     name="granite",
     config={
         **KEYS,
@@ -24,9 +25,6 @@ GGUF = GgufArchitecture(
         "residual_scale": "residual_multiplier",
         "rope.dimension_count": "head_dim",
     },
-    tensors=interleaved(TENSORS),
-    constants={"hidden_act": "silu"},
-    present={"attention_bias": "blk.0.attn_q.bias", "mlp_bias": "blk.0.ffn_up.bias"},
     harmless=NO_EXPERTS,
 )
 

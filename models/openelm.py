@@ -120,7 +120,7 @@ class Model(CausalLM):
         super().__init__({"transformer": stack, "lm_head": head}, heads[0])
         self.heads_of_layers = heads
 
-    def empty_cache(self, context_length: int) -> list[KeyValue]:
-        """Zeros: for each layer two [1, its kv_heads, context_length, head_dim]."""
+    def empty_cache(self, context_length: int, longest: int | None = None) -> list[KeyValue]:
+        """Zeros: for each layer two [1, its kv_heads, context_length, head_dim]; none slides."""
         sizes = [(heads.key_value, heads.dim) for heads in self.heads_of_layers]
         return [layer for kv, dim in sizes for layer in empty(1, kv, context_length, dim)]

@@ -1,22 +1,14 @@
 """SmolLM3: Llama in which some layers do without rotary embeddings."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from . import CheckpointError, llama
 from ._decoder import FULL, SLIDING, by_type, heads_of, rope_of
-from ._gguf_mapping import GgufArchitecture
-from ._gguf_tables import HEAD_DIM, KEYS, NO_EXPERTS, RMS_NORM_EPS, TENSORS, interleaved
+from ._gguf_tables import NO_EXPERTS
 from .layers.decoder import Kind, Rope
 
-GGUF = GgufArchitecture(
-    name="smollm3",
-    config={**KEYS, **HEAD_DIM, **RMS_NORM_EPS},
-    tensors=interleaved(TENSORS),
-    constants={"hidden_act": "silu"},
-    present={"attention_bias": "blk.0.attn_q.bias", "mlp_bias": "blk.0.ffn_up.bias"},
-    harmless=NO_EXPERTS,
-)
+GGUF = replace(llama.GGUF, name="smollm3", harmless=NO_EXPERTS)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -122,13 +122,14 @@ def in_chunks(step: Callable[..., tuple[Any, Any]], cache: Any, tokens: np.ndarr
     return np.concatenate(rows)
 
 
-def eager_in_chunks(model: Any, tokens: np.ndarray) -> np.ndarray:
+def eager_in_chunks(model: Any, tokens: np.ndarray, rings: bool = False) -> np.ndarray:
     def step(_: int, padded: np.ndarray, positions: np.ndarray, cache: Any) -> tuple[Any, Any]:
         with torch.inference_mode():
             logits, cache = model(torch.from_numpy(padded), torch.from_numpy(positions), cache)
         return logits.numpy(), cache
 
-    return in_chunks(step, model.empty_cache(CONTEXT), tokens)
+    longest = (max(LENGTHS),) if rings else ()
+    return in_chunks(step, model.empty_cache(CONTEXT, *longest), tokens)
 
 
 def lite_in_chunks(
@@ -177,8 +178,8 @@ def partitions(path: Path) -> int:
     return Counter(op["op_name"] for op in details)["DELEGATE"]
 
 
-def measure(config: Path) -> Contract:
-    """All figures of one configuration."""
+def measure(config: Path, rings: bool = False) -> Contract:
+    """All figures of one configuration; rings: with such caches where the model can have them."""
     with random_model(config) as (theirs, checkpoint), tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.tflite"
         tokens = tokens_of(checkpoint)
@@ -186,14 +187,14 @@ def measure(config: Path) -> Contract:
             expected = theirs(tokens).logits[0].numpy()
         ours: Any = load_weights(model_without_weights(checkpoint), checkpoint.read_rows)
         eager = one_pass(ours, tokens)
-        chunks = eager_in_chunks(ours, tokens.numpy())
+        chunks = eager_in_chunks(ours, tokens.numpy(), rings)
 
-        plan = _write(checkpoint, path)
+        plan = _write(checkpoint, path, rings=rings)
         lite = [lite_in_chunks(path, tokens.numpy(), n) for n in LENGTHS]
         of_prefill = partitions(path)
-        _write(checkpoint, path, only="decode")
+        _write(checkpoint, path, only="decode", rings=rings)
         of_decode = partitions(path)
-        _write(checkpoint, path, recipe="int8")
+        _write(checkpoint, path, recipe="int8", rings=rings)
         int8 = lite_in_chunks(path, tokens.numpy(), max(LENGTHS))
         return Contract(
             name=config.stem,
@@ -209,11 +210,15 @@ def measure(config: Path) -> Contract:
 
 
 def _write(
-    checkpoint: Checkpoint, path: Path, recipe: str = "none", only: str | None = None
+    checkpoint: Checkpoint,
+    path: Path,
+    recipe: str = "none",
+    only: str | None = None,
+    rings: bool = False,
 ) -> Plan:
     """Converts to a file, whose prefill signatures give logits too."""
     module: Any = model_without_weights(checkpoint)
-    signatures = decoder_signatures(module, LENGTHS, CONTEXT, prefill_logits=True)
+    signatures = decoder_signatures(module, LENGTHS, CONTEXT, prefill_logits=True, rings=rings)
     signatures = [s for s in signatures if only in (None, s.name)]
     plan = plan_model(module, signatures, checkpoint.read_rows, recipe)
     with path.open("wb") as out:

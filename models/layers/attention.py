@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from .block import Block
-from .kv_cache import KeyValue, Window, write
+from .kv_cache import KeyValue, Window, written
 from .linear import Linear
 from .rotary import Rotation, rotate
 
@@ -19,12 +19,12 @@ MASKED = -1e9
 class Step(NamedTuple):
     """What the layers of one kind share in one call.
 
-    window: where the chunk goes in the cache, None where there is none: an encoder's, whose text
+    windows: where the chunk goes in the cache, None where there is none: an encoder's, whose text
     is one chunk. mask: [1, 1 or heads, time, slots], added to the scores; rotation: of the
     positions, None for layers without.
     """
 
-    window: Window | None
+    windows: tuple[Window, ...] | None
     mask: Tensor
     rotation: Rotation | None
 
@@ -36,9 +36,14 @@ def causal_mask(positions: Tensor, context_length: int, reach: int | None = None
     last `reach` of them (a sliding window).
     """
     slots = torch.arange(context_length, device=positions.device)
-    visible = slots <= positions[:, None]
-    if reach is not None and reach < context_length:
-        visible = visible & (slots > positions[:, None] - reach)
+    return held_mask(positions, slots, reach if reach and reach < context_length else None)
+
+
+def held_mask(positions: Tensor, held: Tensor, reach: int | None) -> Tensor:
+    """`causal_mask` where the slots hold any positions: held, [slots]. [1, 1, time, slots]."""
+    visible = held <= positions[:, None]
+    if reach is not None:
+        visible = visible & (held > positions[:, None] - reach)
     return torch.where(visible, 0.0, MASKED)[None, None]
 
 
@@ -147,9 +152,9 @@ class Attention(AttentionBlock):
         if step.rotation is not None:
             q, k = rotate(q, step.rotation), rotate(k, step.rotation)
         k, v = k.transpose(1, 2), v.transpose(1, 2)
-        if step.window is not None:
+        if step.windows is not None:
             assert cache is not None
-            k, v = write(cache.key, k, step.window), write(cache.value, v, step.window)
+            k, v = written(cache.key, k, step.windows), written(cache.value, v, step.windows)
         return self.attend(q, k, v, step.mask), KeyValue(k, v)
 
     def project(self, x: Tensor, *parts: nn.Module) -> Projected:

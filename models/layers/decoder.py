@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from .attention import Heads, Step, causal_mask
+from .attention import Heads, Step, causal_mask, held_mask
 from .block import Block
-from .kv_cache import KeyValue, empty, window
+from .kv_cache import KeyValue, empty, ring, window
 from .rotary import RotaryEmbedding
 
 # From a context length, since the tables of some scalings depend on it.
@@ -27,16 +27,28 @@ class Kind(NamedTuple):
     reach: int | None = None
     bias: Bias | None = None
 
-    def step(self, positions: Tensor, context_length: int, mask: Tensor | None) -> Step:
+    def slots(self, context_length: int, longest: int | None) -> int:
+        """How many slots the cache of such a layer has, see `CausalLM.empty_cache`."""
+        if self.reach is None or self.bias is not None or longest is None:
+            return context_length
+        return min(context_length, self.reach + longest - 1)
+
+    def step(self, positions: Tensor, context_length: int, slots: int, mask: Tensor | None) -> Step:
         """What these layers need in one call; a mask that is given is narrowed to the reach."""
+        rotation = None if self.rope is None else self.rope(context_length)(positions)
+        if slots < context_length:
+            windows, held = ring(positions, slots, context_length)
+            seen = held_mask(positions, held, self.reach)
+            if mask is not None:
+                seen = seen + mask.index_select(3, held.clamp(max=context_length - 1))
+            return Step(windows, seen, rotation)
         if mask is None:
             mask = causal_mask(positions, context_length, self.reach)
         elif self.reach is not None:
             mask = mask + causal_mask(positions, context_length, self.reach)
         if self.bias is not None:
             mask = mask + self.bias(context_length)
-        rotation = None if self.rope is None else self.rope(context_length)(positions)
-        return Step(window(positions, context_length), mask, rotation)
+        return Step((window(positions, context_length),), mask, rotation)
 
 
 class Stack(Block):
@@ -61,8 +73,9 @@ class Stack(Block):
     ) -> tuple[Tensor, list[KeyValue]]:
         """tokens: [1, time]; returns [1, time, hidden], and the cache of every layer."""
         *embeddings, layers, norm = self.children()
-        context_length = cache[0][0].shape[2]
-        steps = {kind: kind.step(positions, context_length, mask) for kind in set(self.kinds)}
+        slots = {kind: key.shape[2] for kind, (key, _) in zip(self.kinds, cache, strict=True)}
+        context_length = max(slots.values())
+        steps = {kind: kind.step(positions, context_length, slots[kind], mask) for kind in slots}
         x = self.embed(tokens, positions, *embeddings)
         written = []
         for layer, kind, of_layer in zip(layers.children(), self.kinds, cache, strict=True):
@@ -101,8 +114,17 @@ class CausalLM(Block):
         """What the model makes of its head's output, of the same shape."""
         return x
 
-    def empty_cache(self, context_length: int) -> list[KeyValue]:
-        """Zeros: for each layer two [1, kv_heads, context_length, head_dim]."""
+    def empty_cache(self, context_length: int, longest: int | None = None) -> list[KeyValue]:
+        """Zeros: for each layer two [1, kv_heads, slots, head_dim].
+
+        slots: context_length, or with longest, the tokens of the longest chunk to come, in sliding
+        layers what their window and such a chunk take if that is less: a ring. Where all layers
+        slide none is one, since the context length is known by the caches only.
+        """
         stack, _ = self.children()
         assert isinstance(stack, Stack)
-        return empty(len(stack.kinds), self.heads.key_value, context_length, self.heads.dim)
+        slots = [kind.slots(context_length, longest) for kind in stack.kinds]
+        if max(slots) < context_length:
+            slots = [context_length] * len(slots)
+        heads = self.heads
+        return [cache for n in slots for cache in empty(1, heads.key_value, n, heads.dim)]

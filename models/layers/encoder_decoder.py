@@ -119,7 +119,7 @@ class CrossStack(_Stack):
         if mask is None:
             mask = causal_mask(positions, context_length)
         mask = mask + self.bias(positions, context_length)
-        step = Step(window(positions, context_length), mask, None)
+        step = Step((window(positions, context_length),), mask, None)
         x, written = embedding(tokens), []
         for layer, own, other in zip(self.layers, cache, memory, strict=True):
             x, updated = layer(x, step, KeyValue(*own), KeyValue(*other), memory_mask)

@@ -102,6 +102,10 @@ CASES: dict[str, tuple[Callable[..., object], tuple[torch.Tensor, ...]]] = {
         (X, Y, torch.tensor([1], dtype=torch.int32)),
     ),
     "index_copy of one": (lambda x, y, i: x.index_copy(0, i.long(), y[:1]), (X, Y, START - 2)),
+    "index_copy of a known run": (
+        lambda x, y: x.index_copy(1, torch.arange(1, 3), y[:, :2]),
+        (X, Y),
+    ),
     "an input as output": (lambda x: (x, x, x + 1), (X,)),
     "a constant as output": (lambda x: (x + 1, torch.arange(3)), (X,)),
     "clone, detach, dropout": (lambda x: F.dropout(x.clone().detach() + 1, training=False), (X,)),
@@ -152,6 +156,7 @@ def test_same_operators_are_there_once(converted: Callable[..., list[np.ndarray]
         (lambda x: x.double(), "float64; activations are"),
         (lambda x: x[0, 0] @ x[0, 0], "unsqueeze vectors"),
         (lambda x: x.index_copy(1, (x[0, 0, :2]).long(), x[:, :2]), "consecutive run"),
+        (lambda x: x.index_copy(1, torch.tensor([2, 0]), x[:, :2]), "consecutive run"),
         (lambda x: x + torch.full((1,), 2**40), "needs int32"),
         (lambda x: F.dropout(x, training=True), "call .eval"),
         (lambda x: x * 2 if x.sum() > 0 else x, "is_nonzero|_local_scalar_dense|item"),

@@ -1,9 +1,10 @@
 """Every configuration in tests/configs keeps the contract."""
 
+import json
 from pathlib import Path
 
 import pytest
-from contracts import CONFIGS, measure
+from contracts import CONFIGS, LENGTHS, TEXT, measure
 from encoder_contracts import ENCODER_CONFIGS, SENTENCES, measure_encoder
 from encoder_decoder_contracts import ENCODER_DECODER_CONFIGS, measure_encoder_decoder
 from taskpress.models import architectures
@@ -19,6 +20,17 @@ def test_contract(config: Path) -> None:
     assert contract.tflite <= 1e-4, contract
     assert contract.int8_kl <= 0.02, contract
     # One more partition than layers: only the writes to the cache lie between them.
+    assert contract.partitions == (contract.layers + 1, contract.layers + 1), contract
+
+
+@pytest.mark.parametrize("model_type", ["gemma2", "gemma3_text"])
+def test_contract_with_rings(model_type: str) -> None:
+    """Of the families that have sliding layers beside full ones, the text passes a ring's end."""
+    (config,) = (config for config in DECODER_CONFIGS if config.stem == model_type)
+    assert json.loads(config.read_text())["sliding_window"] + max(LENGTHS) < TEXT
+    contract = measure(config, rings=True)
+    assert max(contract.eager, contract.chunks, contract.tflite) <= 1e-4, contract
+    assert contract.int8_kl <= 0.02, contract
     assert contract.partitions == (contract.layers + 1, contract.layers + 1), contract
 
 
