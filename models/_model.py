@@ -66,9 +66,8 @@ def stream_weights(
 
     Its linear layers and tables read their weights piece by piece each time they are called: the
     reference for a converted model, in float32, at the memory of its activations. Returns it.
-    observe: called by each streamed linear layer with its weight's name, its input, and how far its
-    weight reaches in each column at most: [in_features], as multiples of a row's mean absolute
-    value. Rows are compared so since each is quantized alone: one of large values hides no other.
+    observe: called by each streamed linear layer with its weight's name, its input and its weight's
+    largest absolute value in each column: [in_features].
     """
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     for module in model.modules():
@@ -174,9 +173,7 @@ class _StreamedLinear:
             weight = torch.from_numpy(self.read_rows(self.name, start, stop))
             y[..., start:stop] = F.linear(input, weight)
             if self.observe:
-                reach = weight.abs()
-                reach /= reach.mean(1, keepdim=True).clamp(min=torch.finfo(reach.dtype).tiny)
-                largest = torch.maximum(largest, reach.amax(0))
+                largest = torch.maximum(largest, weight.abs().amax(0))
         if self.observe:
             self.observe(self.name, input, largest)
         return y if self.bias is None else y + self.bias
