@@ -112,6 +112,7 @@ def _parser() -> argparse.ArgumentParser:
     run = verbs.add_parser("run", help="ask a bundle, on this machine's CPU")
     run.add_argument("bundle", type=Path, metavar="FILE")
     run.add_argument("prompts", nargs="+", metavar="PROMPT", help="one for each turn of a chat")
+    run.add_argument("--system", metavar="TEXT", help="a message that stands before all others")
     run.add_argument("--max-tokens", type=count, help="stop after so many tokens")
     _add_json(run)
     run.set_defaults(verb=_run)
@@ -335,7 +336,7 @@ def _run(arguments: argparse.Namespace) -> int:
         print(text, end="", flush=True)
 
     answers = []
-    with Chat(arguments.bundle) as chat:
+    with Chat(arguments.bundle, arguments.system) as chat:
         for prompt in arguments.prompts:
             told = None if arguments.json else tell
             answers.append(asdict(chat.ask(prompt, arguments.max_tokens, told)))

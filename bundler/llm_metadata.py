@@ -19,6 +19,8 @@ from .runtimes import GENERIC, MODEL_TYPES
 
 _SAMPLERS = ("", "top_k", "top_p", "greedy")  # SamplerParameters.Type, by number
 
+_NO_START = -1  # an id that the engine takes for none, and writes none
+
 # fields of BundleParameters that only LlmParameters has
 _UNCARRIED = (
     *(f"{role}_role_token" for role in ("user", "system", "model", "end")),
@@ -113,12 +115,12 @@ def encode(
     """
     _refuse_uncarried(parameters)
     message = _message()
-    # present even when it is empty: by it the engine knows the message in a `.task`
-    message.start_token.SetInParent()
+    # An id in any case: by this field the engine knows the message in a `.task`, and an empty one
+    # ends its process ("Index out of bounds").
     start = parameters.start_token_id
-    if start is not None or parameters.start_token:
-        start = token_id(parameters.start_token) if start is None else start
-        message.start_token.token_ids.ids.append(start)
+    if start is None:
+        start = token_id(parameters.start_token) if parameters.start_token else _NO_START
+    message.start_token.token_ids.ids.append(start)
     for token in (*map(token_id, parameters.stop_tokens), *parameters.stop_token_ids):
         message.stop_tokens.add().token_ids.ids.append(token)
     for channel in parameters.channels:
@@ -153,7 +155,8 @@ def decode(
     message = _parse(data, where)
 
     def text(union: Any) -> str:
-        return union.token_str or "".join(map(token, union.token_ids.ids))
+        ids = [number for number in union.token_ids.ids if number != _NO_START]
+        return union.token_str or "".join(map(token, ids))
 
     templates, sampler = message.prompt_templates, message.sampler_params
     kind = sampler.type if 0 <= sampler.type < len(_SAMPLERS) else 0

@@ -56,10 +56,11 @@ class Chat:
     template has more when it is rendered with the prompt than without. Either way the stop token
     that ended an answer stands behind it.
 
-    Raises BundleError for a bundle that cannot be read or run.
+    system: a message that stands before all others. Raises BundleError for a bundle that cannot be
+    read or run, or that has no place for a system message.
     """
 
-    def __init__(self, bundle: Path) -> None:
+    def __init__(self, bundle: Path, system: str | None = None) -> None:
         opened = read_bundle(bundle)
         if opened.parameters.bytes_to_unicode:
             raise BundleError(
@@ -73,7 +74,7 @@ class Chat:
         parameters = opened.parameters
         self._stops = {self._processor.PieceToId(token): token for token in parameters.stop_tokens}
         self._start = self._start_of(parameters)
-        self._turns = _turns_of(opened)
+        self._turns = _turns_of(opened, system)
         self._pending: list[int] = []  # of the last answer: the model has not seen it yet
         self._session = Session(opened.read(MODEL))
 
@@ -148,32 +149,34 @@ class Chat:
 
 
 class _Prefixes:
-    """A chat's texts by prefixes and suffixes."""
+    """A chat's texts by prefixes and suffixes.
 
-    def __init__(self, parameters: BundleParameters) -> None:
-        self._parameters = parameters
-        # written once, and behind an answer: what follows its stop token
-        self._before = parameters.session_prefix
+    before: what begins the chat. after: what follows the stop token of an answer.
+    """
+
+    def __init__(self, parameters: BundleParameters, before: str, after: str) -> None:
+        self._parameters, self._before, self._after = parameters, before, after
 
     def next(self, prompt: str) -> str:
         its = self._parameters
         return self._before + its.user_prefix + prompt + its.user_suffix + its.model_prefix
 
     def answered(self, text: str) -> None:
-        suffix = self._parameters.model_suffix
-        stops = self._parameters.stop_tokens
-        self._before = suffix.removeprefix(next(filter(suffix.startswith, stops), ""))
+        self._before = self._after
 
 
 class _Template:
     """A chat's texts by a chat template: what a message adds to the text of those before it."""
 
-    def __init__(self, template: str, where: str) -> None:
+    def __init__(self, template: str, where: str, system: str | None) -> None:
         self._template, self._where = template, where
         self._messages: list[Message] = []
+        self._answered = False
+        if system is not None:
+            self._messages.append({"role": "system", "content": system})
 
     def next(self, prompt: str) -> str:
-        before = self._rendered(False) if self._messages else ""
+        before = self._rendered(False) if self._answered else ""
         self._messages.append({"role": "user", "content": prompt})
         text = self._rendered(True)
         if not text.startswith(before):
@@ -185,6 +188,7 @@ class _Template:
 
     def answered(self, text: str) -> None:
         self._messages.append({"role": "assistant", "content": text})
+        self._answered = True
 
     def _rendered(self, prompt: bool) -> str:
         (text,) = render(self._template, [(self._messages, prompt)], {})
@@ -193,11 +197,19 @@ class _Template:
         return text
 
 
-def _turns_of(bundle: Bundle) -> _Prefixes | _Template:
-    described = bundle.llm_metadata
+def _turns_of(bundle: Bundle, system: str | None) -> _Prefixes | _Template:
+    its, described = bundle.parameters, bundle.llm_metadata
     if described is not None and described.chat_template:
-        return _Template(described.chat_template, str(bundle.path))
-    return _Prefixes(bundle.parameters)
+        return _Template(described.chat_template, str(bundle.path), system)
+    before = its.session_prefix
+    if system is not None:
+        if not (its.system_prefix or its.system_suffix):
+            raise BundleError(f"{bundle.path}: has no prefix and suffix for a system message")
+        before = its.system_prefix + system + its.system_suffix
+    stop = next(filter(its.model_suffix.startswith, its.stop_tokens), "")
+    # of prefixes alone, LiteRT-LM makes a template whose end of an answer the model never sees
+    after = "" if described is not None else its.model_suffix.removeprefix(stop)
+    return _Prefixes(its, before, after)
 
 
 class _Text:
