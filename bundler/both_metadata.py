@@ -22,7 +22,8 @@ by either parser, as long as no field is written that collides:
 
 What that cannot carry: a chat template for LiteRT-LM, which then makes one of the prefixes by role.
 That one has no session prefix, SmolLM2's default system message, and leaves out what follows the
-stop token of an answer, ChatML's "\\n". BYTES_TO_UNICODE and the roles' tokens are refused.
+stop token of an answer, ChatML's "\\n". BYTES_TO_UNICODE, the roles' tokens and channels are
+refused.
 
 In field 8, a session prefix is the name of a channel to LiteRT-LM, and the user's prefix and suffix
 the marks around it; where these hold special tokens no answer has them, and where one of the three
@@ -41,6 +42,7 @@ from .settings import TextFormat
 _UNCARRIED = (
     *(f"{role}_role_token" for role in ("user", "system", "model", "end")),
     "bytes_to_unicode",
+    "channels",
 )
 
 
@@ -56,7 +58,8 @@ def encode(text: TextFormat, described: LlmMetadata, token_id: Callable[[str], i
                 f"metadata for both runtimes: {name} is given, and no such message can hold it; "
                 "take metadata for one of them"
             )
-    theirs = llm_metadata.encode(for_roles(text), replace(described, chat_template=""), token_id)
+    carried = replace(described, chat_template="", min_runtime_version="")
+    theirs = llm_metadata.encode(for_roles(text), carried, token_id)
     old = all((parameters.session_prefix, parameters.user_prefix, parameters.user_suffix))
     if parameters.session_prefix and not old:
         raise BundleError(

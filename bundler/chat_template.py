@@ -52,7 +52,7 @@ def template_of(chat: ChatFormat) -> str:
     system = (
         "{{ SYSTEM_PREFIX }}{{ text(message.content) }}{{ SYSTEM_SUFFIX }}"
         if chat.no_system is None
-        else "{{ raise_exception(" + _literal("this model was not trained with one") + ") }}"
+        else "{{ raise_exception(" + _literal("this model takes no system message") + ") }}"
     )
     texts = {
         # without a stop token that is known, all of the suffix is written where it belongs

@@ -125,7 +125,8 @@ def encode(
         message.stop_tokens.add().token_ids.ids.append(token)
     for channel in parameters.channels:
         message.channels.add(**asdict(channel))
-    message.suppress_tokens.ids.extend(parameters.suppressed_tokens)
+    if parameters.suppressed_tokens:
+        message.suppress_tokens.ids.extend(parameters.suppressed_tokens)
     for role in ("user", "model", "system"):
         prefix = getattr(parameters, f"{role}_prefix")
         suffix = getattr(parameters, f"{role}_suffix")

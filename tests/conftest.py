@@ -28,3 +28,13 @@ def smollm2_transformers(smollm2_gguf: Path) -> Any:
             smollm2_gguf.parent, gguf_file=smollm2_gguf.name, dtype=torch.float32
         )
     return model.eval()
+
+
+@pytest.fixture(scope="session")
+def smollm2_tokenizer(smollm2_gguf: Path) -> Any:
+    """The tokenizer as transformers itself reads it from the GGUF file."""
+    from transformers import AutoTokenizer
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HF_HUB_OFFLINE", "1")
+        return AutoTokenizer.from_pretrained(smollm2_gguf.parent, gguf_file=smollm2_gguf.name)

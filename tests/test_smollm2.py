@@ -17,7 +17,6 @@ from taskpress.bundler.run import run
 from taskpress.bundler.session import Session
 from taskpress.models._checkpoint import open_checkpoint
 from taskpress.models._model import load_weights, model_without_weights
-from transformers import AutoTokenizer
 
 LENGTHS = (32, 128)
 # No multiple of the lengths: the last chunk of a long prompt reaches past the end of the cache.
@@ -59,14 +58,6 @@ def float32_model(smollm2_gguf: Path, tmp_path_factory: pytest.TempPathFactory) 
     options = Options("none", LENGTHS, CONTEXT, prefill_logits=True)
     convert(smollm2_gguf, output, options)
     return output
-
-
-@pytest.fixture(scope="module")
-def smollm2_tokenizer(smollm2_gguf: Path) -> Any:
-    """The tokenizer as transformers itself reads it from the GGUF file."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HF_HUB_OFFLINE", "1")
-        return AutoTokenizer.from_pretrained(smollm2_gguf.parent, gguf_file=smollm2_gguf.name)
 
 
 @pytest.fixture(scope="module")

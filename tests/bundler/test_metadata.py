@@ -4,11 +4,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from google.protobuf.descriptor_pb2 import FieldDescriptorProto, FileDescriptorSet
-from google.protobuf.descriptor_pool import DescriptorPool
-from google.protobuf.message_factory import GetMessageClass
+from google.protobuf.descriptor_pb2 import FieldDescriptorProto
 from hypothesis import given
 from hypothesis import strategies as st
+from mediapipe_messages import their_message
 from taskpress.bundler import BundleError, engine_parameters, metadata
 from taskpress.bundler.metadata import (
     BundleParameters,
@@ -189,17 +188,6 @@ def test_the_old_engines_messages_are_shown_by_name() -> None:
     ]
     assert described(PLAIN)["transformer_parameters"] is None
     assert json.dumps(shown)
-
-
-def their_message(fixture: str) -> Any:
-    """An empty LlmParameters, of the class that mediapipe's own descriptor makes."""
-    files = FileDescriptorSet.FromString((FIXTURE.parent / fixture).read_bytes()).file
-    paths = {file.name.rpartition("/")[2]: file for file in files}
-    pool = DescriptorPool()
-    for name in (*sorted(paths.keys() - {"audio_encoder_params.proto", "llm_params.proto"}),
-                 "audio_encoder_params.proto", "llm_params.proto"):  # fmt: skip
-        pool.AddSerializedFile(paths[name].SerializeToString())
-    return GetMessageClass(pool.FindMessageTypeByName("odml.infra.proto.LlmParameters"))()
 
 
 WEB = "llm_parameters_web.pb"
