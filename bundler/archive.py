@@ -141,7 +141,7 @@ def read_directory(file: BinaryIO, where: str) -> dict[str, Extent]:
     another in the local header.
     """
     file_bytes = file.seek(0, SEEK_END)
-    count, size, start = _find_directory(file, file_bytes, where)
+    count, size, start = find_directory(file, file_bytes, where)
     if count > MAX_ENTRIES or size > _MAX_DIRECTORY_BYTES:
         raise BundleError(
             f"{where}: the directory claims {count} entries in {size} bytes; "
@@ -163,7 +163,7 @@ def read_directory(file: BinaryIO, where: str) -> dict[str, Extent]:
     return entries
 
 
-def _find_directory(file: BinaryIO, file_bytes: int, where: str) -> tuple[int, int, int]:
+def find_directory(file: BinaryIO, file_bytes: int, where: str) -> tuple[int, int, int]:
     """(number of entries, size in bytes, start) of the central directory, as the file claims."""
     tail_bytes = min(file_bytes, _END.size + _MAX_COMMENT_BYTES)
     tail = _read(file, file_bytes - tail_bytes, tail_bytes, where, "the end")

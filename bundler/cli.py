@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ..converter import ConversionError
 from ..models import CheckpointError
 from ..tokenization import FORMS, FULL, TokenizerError
-from . import BundleError, bundling, parity, runtimes, text_format
+from . import BundleError, bundling, doctor, parity, runtimes, text_format
 from .arguments import count, lengths, special
 
 if TYPE_CHECKING:
@@ -104,6 +104,11 @@ def _parser() -> argparse.ArgumentParser:
     inspect.add_argument("file", type=Path, help="a .task, .tflite or SentencePiece model")
     _add_json(inspect)
     inspect.set_defaults(verb=_inspect)
+
+    doctored = verbs.add_parser("doctor", help="find what would keep a phone from running a file")
+    doctor.add_arguments(doctored)
+    _add_json(doctored)
+    doctored.set_defaults(verb=doctor.verb)
 
     models = verbs.add_parser("models", help="list the model families, and the keys they read")
     _add_json(models)

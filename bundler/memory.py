@@ -23,6 +23,16 @@ def memory_bytes() -> int:
         return peak_memory_bytes()
 
 
+def available_memory_bytes() -> int | None:
+    """What a new process can have, where the system says so (Linux)."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:
+        return None
+    fields = dict(line.split(":", 1) for line in lines if ":" in line)
+    return int(fields["MemAvailable"].split()[0]) * 1024 if "MemAvailable" in fields else None
+
+
 def _proc_status() -> dict[str, int]:
     """The sizes in /proc/self/status, in bytes."""
     lines = Path("/proc/self/status").read_text().splitlines()

@@ -16,9 +16,7 @@ _CACHE_PREFIXES = ("kv_cache_", "k_cache_", "v_cache_")  # as runtimes look for 
 _MAX_RANK = 32
 
 # type number -> name; name -> bits of an element, for those that have a size
-_TYPES = {
-    number: name.lower() for name, number in vars(schema.TensorType).items() if name.isupper()
-}
+TYPES = {number: name.lower() for name, number in vars(schema.TensorType).items() if name.isupper()}
 _BITS = {
     **dict.fromkeys(("int2",), 2),
     **dict.fromkeys(("int4", "uint4"), 4),
@@ -28,7 +26,7 @@ _BITS = {
     **dict.fromkeys(("int64", "uint64", "float64", "complex64"), 64),
     "complex128": 128,
 }
-_OPERATORS = {
+OPERATORS = {
     number: name for name, number in vars(schema.BuiltinOperator).items() if name.isupper()
 }
 
@@ -115,9 +113,9 @@ _MAP_NAME, _MAP_TENSOR = 0, 1
 def _tensor(table: Table, buffer: Flatbuffer) -> TensorSummary:
     shape = table.numbers(_TENSOR_SHAPE, "i")
     number = table.number(_TENSOR_TYPE, "b")
-    if len(shape) > _MAX_RANK or number not in _TYPES:
+    if len(shape) > _MAX_RANK or number not in TYPES:
         raise buffer.damaged(f"has a tensor of {len(shape)} dimensions and type number {number}")
-    return TensorSummary(table.text(_TENSOR_NAME), _TYPES[number], shape)
+    return TensorSummary(table.text(_TENSOR_NAME), TYPES[number], shape)
 
 
 def _signature(
@@ -180,7 +178,7 @@ def _buffer_bytes(table: Table, buffer: Flatbuffer) -> int:
 
 
 def _kind(tensor: Table) -> str:
-    dtype = _TYPES.get(tensor.number(_TENSOR_TYPE, "b"), "?")
+    dtype = TYPES.get(tensor.number(_TENSOR_TYPE, "b"), "?")
     quantization = tensor.table(_TENSOR_QUANTIZATION)
     if quantization is None:
         return dtype
@@ -201,7 +199,7 @@ def _operators(model: Table, graphs: list[Table], buffer: Flatbuffer) -> dict[st
     for code in model.tables(_MODEL_OPERATOR_CODES):
         # numbers up to 127 were written into the old field, larger ones stand in the new one
         number = max(code.number(_CODE_OLD, "b"), code.number(_CODE, "i"))
-        names.append(code.text(_CODE_CUSTOM) or _OPERATORS.get(number, f"operator {number}"))
+        names.append(code.text(_CODE_CUSTOM) or OPERATORS.get(number, f"operator {number}"))
     counts = Counter[str]()
     for graph in graphs:
         for operator in graph.tables(_SUBGRAPH_OPERATORS):
