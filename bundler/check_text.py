@@ -210,6 +210,8 @@ def _said(error: BundleError, tokenizer: Tokenizer) -> str:
 
 def _repeated_start(text: Prompting) -> Iterator[Finding]:
     """Of what may stand right behind the start token: the first of these that is not empty."""
+    if text.chat_template:
+        return  # which is rendered in the prefixes' place
     names = ("session_prefix", "user_prefix")
     first = next((name for name in names if text.affixes.get(name)), None)
     for name in dict.fromkeys(filter(None, (first, "system_prefix"))):

@@ -84,6 +84,16 @@ def test_a_bundle_with_llm_metadata_is_good(edit: Callable, parts: Parts, tmp_pa
     assert codes(diagnose(tmp_path / "x.litertlm", "mediapipe-0.10.x"), WARNING) == {"file.runtime"}
 
 
+def test_a_litertlm_of_ours_is_good(taskpress: Callable, tiny: Path, tmp_path: Path) -> None:
+    file = tmp_path / "x.litertlm"
+    built = taskpress(
+        "build", tiny, "-o", file, "--prefill-lengths", "4,16", "--context-length", 48
+    )
+    assert built.code == 0, built
+    found = diagnose(file)
+    assert codes(found, ERROR, WARNING) == set(), found
+
+
 def test_tokens_by_id_and_one_message_for_both_engines(parts: Parts, tmp_path: Path) -> None:
     entries = good_entries(parts)
     by_id = replace(parts.parameters, start_token="", start_token_id=1, stop_token_ids=(2,))
