@@ -200,6 +200,15 @@ def _(parts: Parts) -> bytes:
     return with_llm_metadata(parts, edit)
 
 
+@fault("start.empty", "LlmMetadata's start token is empty", SUFFIX)
+def _(parts: Parts) -> bytes:
+    def edit(message: Any) -> None:
+        message.ClearField("start_token")
+        message.start_token.SetInParent()
+
+    return with_llm_metadata(parts, edit)
+
+
 @fault("stop.none", "LlmMetadata has no stop tokens", SUFFIX)
 def _(parts: Parts) -> bytes:
     return with_llm_metadata(parts, lambda message: message.ClearField("stop_tokens"))

@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 
 from ..tokenization import TokenizerError
 from . import BundleError, hf_tokenizer, llm_metadata, metadata
-from .engines import Runtime
-from .findings import WARNING, Finding, finding
+from .engines import MEDIAPIPE, Runtime
+from .findings import NOTE, Finding, finding
 from .known_faults import TEXT
 from .metadata import BundleParameters
 from .parts import METADATA, TOKENIZER
@@ -108,7 +108,10 @@ def read_llm_metadata(
         what = str(error).removeprefix(f"{where}: ")
         return [_found("metadata.unreadable", METADATA, what)], None
     stops = tuple(filter(None, parameters.stop_tokens))
-    return ids.findings(), replace(format_of(parameters, described.chat_template), stops=stops)
+    found = ids.findings()
+    if llm_metadata.has_empty_start(data, where):
+        found.append(_found("start.empty", METADATA, "has a start token without text and id"))
+    return found, replace(format_of(parameters, described.chat_template), stops=stops)
 
 
 def read_tokenizer(data: bytes, where: str) -> tuple[list[Finding], Tokenizer | None]:
@@ -141,7 +144,7 @@ def check_hf_tokenizer(data: bytes, where: str) -> list[Finding]:
 def check_format(text: Prompting, runtime: Runtime) -> Iterator[Finding]:
     """What can be said without a tokenizer."""
     if not text.start:
-        level = None if runtime.name.startswith("mediapipe") else WARNING
+        level = None if runtime is MEDIAPIPE else NOTE  # LiteRT-LM begins with none, as meant
         yield finding(TEXT, "start.none", METADATA, "has no start token", level)
     if not text.stops:
         yield _found("stop.none", METADATA, "has no stop tokens")

@@ -227,6 +227,12 @@ TEXT: Mapping[str, Known] = {
         "token; LiteRT-LM begins with none",
         "name the start token: taskpress bundle --start-token",
     ),
+    "start.empty": Known(
+        ERROR,
+        "LiteRT-LM looks for the first id of it, and its process ends",
+        "give a token, leave the field out, or write the id -1, as taskpress repack does",
+        ("Index out of bounds", "litert::lm::SessionConfig::MaybeUpdateAndValidate()"),
+    ),
     "start.unknown": Known(
         ERROR,
         "the engine begins each chat with the unknown token instead, and does not say so",

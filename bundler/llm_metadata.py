@@ -216,6 +216,13 @@ def _refuse_uncarried(parameters: BundleParameters) -> None:
         )
 
 
+def has_empty_start(data: bytes, where: str) -> bool:
+    """Whether there is a start token without a text and without an id, which ends the engine."""
+    message = _parse(data, where)
+    token = message.start_token
+    return message.HasField("start_token") and not token.token_str and not token.token_ids.ids
+
+
 def _set_sampler(message: Any, sampler: Sampler) -> None:
     message.type = _SAMPLERS.index(sampler.kind)
     message.k, message.p, message.temperature = sampler.k, sampler.p, sampler.temperature
