@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,8 @@ def tiny_bundle(folder: Path) -> Path:
     save_file(tests["tensors_of"](tests["CONFIG"]), checkpoint / "model.safetensors")
     tests["write_tokenizer"](checkpoint)
     options = Options(prefill_lengths=(4, 16), context_length=CONTEXT_LENGTH)
-    build(checkpoint, folder / "tiny.task", options)
+    with redirect_stdout(sys.stderr):  # it tells its size, and stdout is the table's
+        build(checkpoint, folder / "tiny.task", options)
     return folder / "tiny.task"
 
 

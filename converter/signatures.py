@@ -76,7 +76,7 @@ class _LongestFirst:
     """A decoder some of whose caches are short, in another order: the longest ones first.
 
     LiteRT-LM 0.18.1 takes the slots of kv_cache_k_0 for the context length, and ends an answer
-    there without a word; Gemma 3's first layer is a sliding one.
+    there without a word; a model's first layer may be a sliding one.
     """
 
     def __init__(self, module: DecoderModule, context_length: int, longest: int) -> None:
