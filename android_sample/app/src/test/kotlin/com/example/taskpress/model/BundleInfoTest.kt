@@ -1,0 +1,122 @@
+package com.example.taskpress.model
+
+import com.example.taskpress.Json
+import com.example.taskpress.model.Files.resource
+import org.junit.Test
+import java.io.File
+import kotlin.test.assertContains
+import kotlin.test.assertEquals
+import kotlin.test.assertFailsWith
+
+/**
+ * The app reads what taskpress wrote, and shows what `taskpress inspect --json` shows. The bundles and the JSON beside
+ * them are made, and kept in step with taskpress, by tests/bundler/test_android_bundles.py.
+ */
+class BundleInfoTest {
+    @Test fun sameFieldsAsTaskpressInspect() {
+        for (name in listOf("chatml", "session")) {
+            val shown = Json.read(resource("$name.json").readText())
+            val read = BundleInfo.read(resource("$name.task"))
+            assertEquals(shown["parameters"], fields(read.format), name)
+            assertEquals(shown["size_bytes"], read.sizeBytes)
+            assertEquals(BundleKind.TASK, read.kind)
+            assertEquals(contextTokens(shown), read.contextTokens)
+        }
+    }
+
+    @Test fun sameEntriesAsTaskpressInspect() {
+        val shown = Json.read(resource("chatml.json").readText())
+        Window.of(resource("chatml.task")) { window ->
+            val entries = TaskArchive(window).entries.map { (name, entry) -> mapOf("name" to name, "size_bytes" to entry.sizeBytes) }
+            @Suppress("UNCHECKED_CAST")
+            val expected = (shown["entries"] as List<Map<String, Any?>>).map { it - "offset" }
+            assertEquals(expected, entries)
+        }
+    }
+
+    @Test fun templateOfAnOlderBundleStandsInFieldEight() {
+        val message = byteArrayOf(0x32, 1, 'B'.code.toByte(), 0x2a, 1, 'E'.code.toByte(), 0x42, 6, 0x12, 1, 'U'.code.toByte(), 0x1a, 1, 'V'.code.toByte())
+        val format = TextFormat.ofTask(message, "METADATA")
+        assertEquals(TextFormat("B", listOf("E"), userPrefix = "U", userSuffix = "V"), format)
+    }
+
+    @Test fun turnsAreCountedWithTheirTemplates() {
+        val format = BundleInfo.read(resource("chatml.task")).format
+        assertEquals("<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n", format.turn("Hi", first = true))
+        assertEquals("<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n", format.turn("Hi", first = false))
+    }
+
+    @Test fun litertlmSaysItsContextAndSampling() {
+        val file = Files.litertlm(metadata = byteArrayOf(0x28, 0x80.toByte(), 0x08, 0x22, 7, 0x10, 5, 0x1d, 0, 0, 0x40, 0x3f))
+        val info = BundleInfo.read(file)
+        assertEquals(BundleKind.LITERTLM, info.kind)
+        assertEquals(1024, info.contextTokens)
+        assertEquals(SamplerDefaults(topK = 5, topP = 0.75f, temperature = null), info.sampler)
+    }
+
+    @Test fun eachTruncationIsRefusedInWords() {
+        val bytes = resource("chatml.task").readBytes()
+        val cut = Files.temporary(".task")
+        for (size in 0 until bytes.size) {
+            cut.writeBytes(bytes.copyOf(size))
+            val message = assertFailsWith<BundleException>("$size") { BundleInfo.read(cut) }.message.orEmpty()
+            assertContains(message, cut.name)
+        }
+    }
+
+    @Test fun eachChangedByteIsReadOrRefusedInWords() {
+        val bytes = resource("session.task").readBytes()
+        val changed = Files.temporary(".task")
+        for (at in bytes.indices) {
+            changed.writeBytes(bytes.copyOf().also { it[at] = (it[at].toInt() xor 0xff).toByte() })
+            try {
+                BundleInfo.read(changed)
+            } catch (e: BundleException) {
+                assertContains(e.message.orEmpty(), "")
+            }
+        }
+    }
+
+    private fun fields(format: TextFormat): Map<String, Any?> = TextFormat::class.java.declaredFields
+        .filter { !java.lang.reflect.Modifier.isStatic(it.modifiers) }
+        .associate { field ->
+            field.isAccessible = true
+            field.name.replace(Regex("[A-Z]")) { "_" + it.value.lowercase() } to field.get(format)
+        }
+
+    @Suppress("UNCHECKED_CAST")
+    private fun contextTokens(shown: Map<String, Any?>): Int {
+        val model = shown["model"] as Map<String, Any?>
+        val inputs = (model["signatures"] as List<Map<String, Any?>>).flatMap { it["inputs"] as List<Map<String, Any?>> }
+        val shape = inputs.first { it["name"] == "kv_cache_k_0" }["shape"] as List<Long>
+        return shape[2].toInt()
+    }
+}
+
+/** Files for tests. */
+object Files {
+    fun resource(name: String): File = File(checkNotNull(javaClass.classLoader?.getResource(name)) { name }.toURI())
+
+    fun temporary(suffix: String): File = File.createTempFile("test", suffix).apply { deleteOnExit() }
+
+    fun folder(): File = java.nio.file.Files.createTempDirectory("test").toFile()
+
+    /** A `.litertlm` of one section, its header by the book: the FlatBuffers of litertlm_header_schema.fbs. */
+    fun litertlm(metadata: ByteArray): File {
+        val header = java.nio.ByteBuffer.allocate(96).order(java.nio.ByteOrder.LITTLE_ENDIAN)
+        // root table at 12; its vtable at 4 has fields 0 (absent) and 1
+        header.putInt(0, 12).putShort(4, 8).putShort(6, 8).putShort(8, 0).putShort(10, 4)
+        header.putInt(12, 8).putInt(16, 12)
+        // section metadata at 28; vtable at 20
+        header.putShort(20, 6).putShort(22, 8).putShort(24, 4).putInt(28, 8).putInt(32, 4)
+        // one element, at 60; vtable at 44
+        header.putInt(36, 1).putInt(40, 20)
+        header.putShort(44, 12).putShort(46, 24).putShort(48, 0).putShort(50, 8).putShort(52, 16).putShort(54, 4)
+        header.putInt(60, 16).put(64, 5).putLong(68, 256).putLong(76, 256L + metadata.size)
+        val file = temporary(".litertlm")
+        val start = java.nio.ByteBuffer.allocate(256).order(java.nio.ByteOrder.LITTLE_ENDIAN)
+        start.put("LITERTLM".toByteArray()).putInt(1).putInt(9).putInt(0).putInt(0).putLong(32L + 96).put(header.array())
+        file.writeBytes(start.array() + metadata)
+        return file
+    }
+}
