@@ -4,8 +4,8 @@ import android.content.Context
 import com.example.taskpress.model.BundleInfo
 import com.example.taskpress.model.BundleKind
 import com.example.taskpress.model.TextFormat
-import standin.EngineLog
 import java.io.File
+import standin.EngineLog
 
 class FakeContext : Context() {
     override fun getCacheDir() = File("/tmp")
@@ -17,6 +17,7 @@ fun fakeContext(): Context {
     return unsafe.allocateInstance(FakeContext::class.java) as Context
 }
 
-fun request(name: String, kind: BundleKind) = LoadRequest(File("/bundles/$name"), BundleInfo(kind, 1000, 64, TextFormat("<s>", listOf("</s>"), userPrefix = "U")))
+fun request(name: String, kind: BundleKind) =
+    LoadRequest(File("/bundles/$name"), BundleInfo(kind, 1000, 64, TextFormat("<s>", listOf("</s>"), userPrefix = "U")))
 
 fun log(): List<String> = synchronized(EngineLog.LINES) { EngineLog.LINES.toList() }

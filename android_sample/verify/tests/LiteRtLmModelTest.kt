@@ -1,22 +1,23 @@
 package com.example.taskpress.llm
 
 import com.example.taskpress.model.BundleKind
+import kotlin.test.assertEquals
+import kotlin.test.assertFailsWith
+import kotlin.test.assertNull
+import kotlin.test.assertTrue
 import kotlinx.coroutines.flow.take
 import kotlinx.coroutines.flow.toList
 import kotlinx.coroutines.runBlocking
 import org.junit.Before
 import org.junit.Test
 import standin.EngineLog
-import kotlin.test.assertEquals
-import kotlin.test.assertFailsWith
-import kotlin.test.assertNull
-import kotlin.test.assertTrue
 
 /** The adapter against our stand-in for LiteRT-LM, which tells when a conversation is closed under a reply. */
 class LiteRtLmModelTest {
     @Before fun clear() = EngineLog.LINES.clear()
 
-    private fun open(name: String = "m.litertlm", backend: Backend = Backend.CPU) = openModel(fakeContext(), request(name, BundleKind.LITERTLM), backend)
+    private fun open(name: String = "m.litertlm", backend: Backend = Backend.CPU) =
+        openModel(fakeContext(), request(name, BundleKind.LITERTLM), backend)
 
     @Test fun streamsTheReply() = runBlocking {
         open().use { model ->
@@ -39,7 +40,12 @@ class LiteRtLmModelTest {
 
     @Test fun anErrorOfTheEngineEndsTheReply() = runBlocking {
         open("breaks.litertlm").use { model ->
-            assertEquals("Status Code: 13. Message: out of memory", assertFailsWith<RuntimeException> { model.reply("hi").toList() }.message)
+            assertEquals(
+                "Status Code: 13. Message: out of memory",
+                assertFailsWith<RuntimeException> {
+                    model.reply("hi").toList()
+                }.message,
+            )
         }
     }
 

@@ -1,6 +1,10 @@
 package com.example.taskpress.llm
 
 import com.example.taskpress.model.BundleKind
+import kotlin.test.assertEquals
+import kotlin.test.assertFailsWith
+import kotlin.test.assertNull
+import kotlin.test.assertTrue
 import kotlinx.coroutines.flow.take
 import kotlinx.coroutines.flow.toList
 import kotlinx.coroutines.runBlocking
@@ -8,16 +12,13 @@ import kotlinx.coroutines.withTimeoutOrNull
 import org.junit.Before
 import org.junit.Test
 import standin.EngineLog
-import kotlin.test.assertEquals
-import kotlin.test.assertFailsWith
-import kotlin.test.assertNull
-import kotlin.test.assertTrue
 
 /** The adapter against our stand-in for tasks-genai, which has its lock: what is called too early throws. */
 class MediaPipeModelTest {
     @Before fun clear() = EngineLog.LINES.clear()
 
-    private fun open(name: String = "m.task", backend: Backend = Backend.CPU) = openModel(fakeContext(), request(name, BundleKind.TASK), backend)
+    private fun open(name: String = "m.task", backend: Backend = Backend.CPU) =
+        openModel(fakeContext(), request(name, BundleKind.TASK), backend)
 
     @Test fun streamsTheReplyAndCountsItsTokens() = runBlocking {
         open().use { model ->

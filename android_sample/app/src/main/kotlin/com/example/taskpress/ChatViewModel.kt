@@ -14,12 +14,12 @@ import com.example.taskpress.model.BundleStore
 import com.example.taskpress.model.StoredBundle
 import com.example.taskpress.ui.AppActions
 import com.example.taskpress.ui.Screen
+import java.io.File
 import kotlinx.coroutines.CoroutineScope
 import kotlinx.coroutines.Dispatchers
 import kotlinx.coroutines.SupervisorJob
 import kotlinx.coroutines.cancel
 import kotlinx.coroutines.flow.MutableStateFlow
-import java.io.File
 
 /** Holds what must outlive a rotation: the engine, the chat, a copy that runs. */
 class ChatViewModel(private val app: Context) :
@@ -30,7 +30,8 @@ class ChatViewModel(private val app: Context) :
     private val adb: File? = app.getExternalFilesDir(BUNDLES)
     private val store = BundleStore(File(app.filesDir, BUNDLES), app.cacheDir)
     val adbFolder: String = adb?.path ?: "(this phone has no shared storage)"
-    val chat = ChatController(scope, Dispatchers.IO.limitedParallelism(1), { request, backend -> openModel(app, request, backend) }, ::memory)
+    val chat =
+        ChatController(scope, Dispatchers.IO.limitedParallelism(1), { request, backend -> openModel(app, request, backend) }, ::memory)
     val library = BundleLibrary(scope, Dispatchers.IO, store, adb)
     val screen = MutableStateFlow(Screen.CHAT)
 

@@ -1,8 +1,8 @@
 package com.google.ai.edge.litertlm
 
 import java.util.concurrent.CancellationException
-import standin.EngineLog
 import kotlin.concurrent.thread
+import standin.EngineLog
 
 /*
  * Stands in for com.google.ai.edge.litertlm:litertlm-android where Google's Maven is out of reach: the part of its surface

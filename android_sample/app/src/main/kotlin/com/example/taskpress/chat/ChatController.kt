@@ -57,7 +57,9 @@ class ChatController(
                     release()
                     openOrFallBack(request, wanted)
                 }
-                states.update { it.copy(phase = Phase.READY, loading = null, model = loaded, budget = TokenBudget(request.info.contextTokens)) }
+                states.update {
+                    it.copy(phase = Phase.READY, loading = null, model = loaded, budget = TokenBudget(request.info.contextTokens))
+                }
             } catch (e: Throwable) { // a missing native library is an Error
                 if (e is CancellationException) throw e
                 states.update { it.copy(phase = Phase.NO_MODEL, loading = null, problem = "${request.name}: ${errorText(e)}") }
@@ -97,7 +99,9 @@ class ChatController(
         after {
             try {
                 toItsEnd { model.reset() }
-                states.update { it.copy(messages = emptyList(), budget = TokenBudget(it.budget.contextTokens), speed = null, problem = null) }
+                states.update {
+                    it.copy(messages = emptyList(), budget = TokenBudget(it.budget.contextTokens), speed = null, problem = null)
+                }
             } catch (e: Throwable) {
                 if (e is CancellationException) throw e
                 states.update { it.copy(problem = errorText(e)) }

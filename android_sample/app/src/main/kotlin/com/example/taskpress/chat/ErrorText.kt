@@ -6,8 +6,11 @@ fun errorText(error: Throwable): String {
     return when {
         causes.any { it is LinkageError } ->
             "The engine's native library is missing: the app has it for 64-bit ARM phones only, not for emulators"
+
         causes.any { it is OutOfMemoryError } -> "The phone has not enough memory for this bundle. Close other apps, or use a smaller one"
-        else -> causes.firstNotNullOfOrNull { firstLine(it.message) } ?: "The engine failed without a reason (${error.javaClass.simpleName})"
+
+        else -> causes.firstNotNullOfOrNull { firstLine(it.message) }
+            ?: "The engine failed without a reason (${error.javaClass.simpleName})"
     }
 }
 

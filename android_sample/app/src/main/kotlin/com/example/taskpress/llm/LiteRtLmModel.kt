@@ -1,19 +1,19 @@
 package com.example.taskpress.llm
 
+import com.google.ai.edge.litertlm.Backend as EngineBackend
 import com.google.ai.edge.litertlm.Conversation
 import com.google.ai.edge.litertlm.Engine
 import com.google.ai.edge.litertlm.EngineConfig
 import com.google.ai.edge.litertlm.Message
 import com.google.ai.edge.litertlm.MessageCallback
+import java.io.File
+import java.util.concurrent.CountDownLatch
+import java.util.concurrent.TimeUnit
 import kotlinx.coroutines.channels.Channel
 import kotlinx.coroutines.channels.awaitClose
 import kotlinx.coroutines.flow.Flow
 import kotlinx.coroutines.flow.buffer
 import kotlinx.coroutines.flow.callbackFlow
-import java.io.File
-import java.util.concurrent.CountDownLatch
-import java.util.concurrent.TimeUnit
-import com.google.ai.edge.litertlm.Backend as EngineBackend
 
 /**
  * A `.litertlm` bundle in LiteRT-LM, which applies the bundle's templates, stop tokens and sampling itself.

@@ -1,8 +1,8 @@
 package com.example.taskpress.llm
 
 import com.example.taskpress.model.BundleInfo
-import kotlinx.coroutines.flow.Flow
 import java.io.File
+import kotlinx.coroutines.flow.Flow
 
 enum class Backend { GPU, CPU }
 

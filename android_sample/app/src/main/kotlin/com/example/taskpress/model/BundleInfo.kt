@@ -28,9 +28,12 @@ data class BundleInfo(
                 val start = window.read(0, minOf(8, window.sizeBytes).toInt())
                 when {
                     start.decodeToString() == LITERTLM_MAGIC -> litertlm(window)
+
                     start.isEmpty() -> throw BundleException("${file.name} is empty")
+
                     // mediapipe's and taskpress's bundles begin with a few zeros, zip's own with PK
                     start[0] == 'P'.code.toByte() || start[0] == 0.toByte() -> task(window)
+
                     else -> throw BundleException("${file.name} is neither a .task nor a .litertlm bundle")
                 }
             }
@@ -77,8 +80,9 @@ data class BundleInfo(
         private class Section(val begin: Long, val end: Long, val type: Long)
 
         private fun whole(window: Window): ByteArray {
-            if (window.sizeBytes > MAX_METADATA_BYTES) throw BundleException("${window.name} has ${window.sizeBytes} bytes; at most $MAX_METADATA_BYTES are read")
-            return window.read(0, window.sizeBytes.toInt())
+            val size = window.sizeBytes
+            if (size > MAX_METADATA_BYTES) throw BundleException("${window.name} has $size bytes; at most $MAX_METADATA_BYTES are read")
+            return window.read(0, size.toInt())
         }
     }
 }

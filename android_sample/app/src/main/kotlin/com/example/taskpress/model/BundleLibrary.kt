@@ -1,5 +1,6 @@
 package com.example.taskpress.model
 
+import java.io.File
 import kotlinx.coroutines.CancellationException
 import kotlinx.coroutines.CoroutineDispatcher
 import kotlinx.coroutines.CoroutineScope
@@ -11,12 +12,11 @@ import kotlinx.coroutines.flow.asStateFlow
 import kotlinx.coroutines.flow.update
 import kotlinx.coroutines.launch
 import kotlinx.coroutines.withContext
-import java.io.File
 
 /** A bundle that is on its way in. */
 data class Transfer(val name: String, val progress: Progress)
 
-/** [waiting]: bundles in the adb folder that are not in the store yet. */
+/** [waiting]: bundles in the adb folder. */
 data class LibraryState(
     val bundles: List<StoredBundle> = emptyList(),
     val waiting: List<File> = emptyList(),
@@ -102,10 +102,8 @@ class BundleLibrary(
 
     private suspend fun refresh() {
         val (bundles, waiting) = withContext(work) {
-            val bundles = store.bundles()
-            val there = bundles.map { it.sizeBytes }.toSet()
             val pushed = adbFolder?.listFiles { file: File -> BundleKind.entries.any { file.name.endsWith(it.suffix) } }.orEmpty()
-            bundles to pushed.filter { it.length() !in there }.sortedBy { it.name }
+            store.bundles() to pushed.sortedBy { it.name }
         }
         states.update { it.copy(bundles = bundles, waiting = waiting) }
     }

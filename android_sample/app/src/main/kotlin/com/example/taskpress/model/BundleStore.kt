@@ -34,11 +34,7 @@ class FileSource(private val file: File) : BundleSource {
  * first letters of its SHA-256, because the engines keep their caches of weights by the file's name: a new bundle
  * under an old name would be run with the old one's weights.
  */
-class BundleStore(
-    private val folder: File,
-    private val caches: File,
-    private val freeBytes: (File) -> Long = File::getUsableSpace,
-) {
+class BundleStore(private val folder: File, private val caches: File, private val freeBytes: (File) -> Long = File::getUsableSpace) {
     /** Removes what a copy that was interrupted with the app left; parts of downloads stay, they are resumed. */
     fun sweep() {
         folder.listFiles { file: File -> file.name.startsWith(COPY) }?.forEach { it.delete() }
@@ -99,7 +95,9 @@ class BundleStore(
         makeFolder()
         val free = freeBytes(folder)
         if (bytes + SPARE_BYTES > free) {
-            throw BundleException("$name needs ${megabytes(bytes + SPARE_BYTES)} of storage, ${megabytes(free)} are free; remove a bundle or other files")
+            throw BundleException(
+                "$name needs ${megabytes(bytes + SPARE_BYTES)} of storage, ${megabytes(free)} are free; remove a bundle or other files",
+            )
         }
     }
 
@@ -144,6 +142,9 @@ class BundleStore(
 
         fun megabytes(bytes: Long): String =
             if (bytes >= 1L shl 30) "%.1f GB".format(java.util.Locale.ROOT, bytes / 1e9) else "${(bytes + 999_999) / 1_000_000} MB"
+
+        /** The name without what [keep] put behind it, for people. */
+        fun shortName(fileName: String): String = fileName.replace(Regex("-[0-9a-f]{$NAME_DIGITS}(\\.[a-z]+)$"), "$1")
 
         /** A name from elsewhere may hold anything; what is left of it cannot leave the folder. */
         private fun stem(name: String): String = name.substringAfterLast('/').removeSuffix(".task").removeSuffix(".litertlm")

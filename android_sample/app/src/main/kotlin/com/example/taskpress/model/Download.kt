@@ -1,6 +1,7 @@
 package com.example.taskpress.model
 
 import com.example.taskpress.model.BundleStore.Companion.hex
+import com.example.taskpress.model.BundleStore.Companion.megabytes
 import java.io.File
 import java.io.IOException
 import java.io.RandomAccessFile
@@ -21,7 +22,8 @@ class Download(address: String, sha256: String, private val store: BundleStore) 
         throw BundleException("\"$address\" is no web address; it begins with https://", e)
     }
     private val sha256 = sha256.trim().lowercase().also {
-        if (!it.matches(Regex("[0-9a-f]{64}"))) throw BundleException("The SHA-256 has 64 digits of 0-9 and a-f; `sha256sum FILE` prints it")
+        val digits = Regex("[0-9a-f]{64}")
+        if (!it.matches(digits)) throw BundleException("The SHA-256 has 64 digits of 0-9 and a-f; `sha256sum FILE` prints it")
     }
     val name: String = url.path.substringAfterLast('/').ifEmpty { "bundle" }
 
@@ -31,8 +33,9 @@ class Download(address: String, sha256: String, private val store: BundleStore) 
         try {
             fetch(part, progress)
         } catch (e: IOException) {
-            throw e as? BundleException
-                ?: BundleException("The download of $name broke off after ${BundleStore.megabytes(part.length())}: ${e.message ?: e.javaClass.simpleName}. Start it again to go on", e)
+            if (e is BundleException) throw e
+            val reason = e.message ?: e.javaClass.simpleName
+            throw BundleException("The download of $name broke off after ${megabytes(part.length())}: $reason. Start it again to go on", e)
         }
         val found = digest(part)
         if (found != sha256) {
@@ -50,9 +53,14 @@ class Download(address: String, sha256: String, private val store: BundleStore) 
         if (have > 0) connection.setRequestProperty("Range", "bytes=$have-")
         try {
             val start = when (val code = connection.responseCode) {
-                HttpURLConnection.HTTP_OK -> 0 // the server sends all of it, whatever was asked
+                // the server sends all of it, whatever was asked
+                HttpURLConnection.HTTP_OK -> 0
+
                 HttpURLConnection.HTTP_PARTIAL -> start(connection, have)
-                RANGE_NOT_SATISFIABLE -> return // all of it is there; its SHA-256 decides
+
+                // all of it is there; its SHA-256 decides
+                RANGE_NOT_SATISFIABLE -> return
+
                 else -> throw BundleException("The server answers $code for $name; check the address")
             }
             val rest = connection.contentLengthLong

@@ -63,16 +63,19 @@ class TaskArchive(private val file: Window) {
         val tail = minOf(file.sizeBytes, MAX_TAIL_BYTES)
         val bytes = file.numbers(file.sizeBytes - tail, tail.toInt())
         val at = (bytes.limit() - END_BYTES downTo 0).firstOrNull { bytes.getInt(it).toLong() == END }
-            ?: throw BundleException("${file.name} ends without a zip's list of entries: it is no .task bundle, or was cut off while it was copied")
+            ?: throw BundleException(
+                "${file.name} ends without a zip's list of entries: it is no .task bundle, or was cut off while it was copied",
+            )
         val end = file.sizeBytes - tail + at
         val count = file.u16(end + 10)
         if (count != U16 && file.u32(end + 12) != U32 && file.u32(end + 16) != U32) {
             return Triple(file.u32(end + 16), file.u32(end + 12), count)
         }
         val locator = end - LOCATOR_BYTES
-        if (locator < 0 || file.u32(locator) != LOCATOR) throw BundleException("${file.name} is damaged: its 64-bit list of entries is missing")
+        val missing = BundleException("${file.name} is damaged: its 64-bit list of entries is missing")
+        if (locator < 0 || file.u32(locator) != LOCATOR) throw missing
         val wide = file.i64(locator + 8)
-        if (file.part(wide, 56, file.name).u32(0) != END64) throw BundleException("${file.name} is damaged: its 64-bit list of entries is missing")
+        if (file.part(wide, END64_BYTES, file.name).u32(0) != END64) throw missing
         val many = file.i64(wide + 32)
         if (many !in 0..MAX_ENTRIES) throw BundleException("${file.name} has $many entries; it is no .task bundle")
         return Triple(file.i64(wide + 48), file.i64(wide + 40), many.toInt())
@@ -86,6 +89,7 @@ class TaskArchive(private val file: Window) {
         const val LOCATOR = 0x07064b50L
         const val LOCAL_BYTES = 30L
         const val END_BYTES = 22
+        const val END64_BYTES = 56L
         const val LOCATOR_BYTES = 20L
         const val U16 = 0xffff
         const val U32 = 0xffff_ffffL

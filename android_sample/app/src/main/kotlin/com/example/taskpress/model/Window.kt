@@ -10,12 +10,7 @@ import java.nio.ByteOrder
  *
  * Every offset is checked against [sizeBytes] before it is followed. [name] starts each message.
  */
-class Window(
-    private val file: RandomAccessFile,
-    private val base: Long,
-    val sizeBytes: Long,
-    val name: String,
-) {
+class Window(private val file: RandomAccessFile, private val base: Long, val sizeBytes: Long, val name: String) {
     fun read(at: Long, count: Int): ByteArray {
         if (at < 0 || count < 0 || at > sizeBytes - count) {
             throw BundleException("$name is damaged: bytes $at to ${at + count} are asked for, it has $sizeBytes")

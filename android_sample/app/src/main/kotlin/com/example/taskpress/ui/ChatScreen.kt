@@ -1,17 +1,18 @@
 package com.example.taskpress.ui
 
+import androidx.compose.foundation.background
 import androidx.compose.foundation.layout.Box
 import androidx.compose.foundation.layout.Column
 import androidx.compose.foundation.layout.Row
 import androidx.compose.foundation.layout.fillMaxSize
 import androidx.compose.foundation.layout.fillMaxWidth
+import androidx.compose.foundation.layout.height
 import androidx.compose.foundation.layout.imePadding
 import androidx.compose.foundation.layout.navigationBarsPadding
 import androidx.compose.foundation.layout.padding
 import androidx.compose.foundation.layout.statusBarsPadding
 import androidx.compose.material3.Icon
 import androidx.compose.material3.IconButton
-import androidx.compose.material3.LinearProgressIndicator
 import androidx.compose.material3.MaterialTheme
 import androidx.compose.material3.Scaffold
 import androidx.compose.material3.Surface
@@ -23,9 +24,9 @@ import androidx.compose.ui.text.style.TextOverflow
 import androidx.compose.ui.unit.dp
 import com.example.taskpress.chat.ChatState
 import com.example.taskpress.chat.Phase
-import com.example.taskpress.chat.Speed
+import com.example.taskpress.chat.TokenBudget
+import com.example.taskpress.model.BundleStore.Companion.shortName
 import com.example.taskpress.model.LibraryState
-import java.util.Locale
 
 @Composable
 fun ChatScreen(chat: ChatState, library: LibraryState, actions: AppActions) {
@@ -52,50 +53,50 @@ fun ChatScreen(chat: ChatState, library: LibraryState, actions: AppActions) {
 private fun ChatBar(chat: ChatState, actions: AppActions) {
     Surface(color = MaterialTheme.colorScheme.secondaryContainer) {
         Column(Modifier.statusBarsPadding()) {
-            Row(Modifier.fillMaxWidth().padding(start = 16.dp, end = 4.dp, top = 4.dp, bottom = 4.dp), verticalAlignment = Alignment.CenterVertically) {
+            Row(
+                Modifier.fillMaxWidth().padding(start = 16.dp, end = 4.dp, top = 4.dp, bottom = 4.dp),
+                verticalAlignment = Alignment.CenterVertically,
+            ) {
                 Column(Modifier.weight(1f)) {
                     Text(
-                        chat.model?.name ?: chat.loading ?: "Taskpress Chat",
+                        (chat.model?.name ?: chat.loading)?.let(::shortName) ?: "Taskpress Chat",
                         style = MaterialTheme.typography.titleMedium,
-                        maxLines = 1,
+                        maxLines = 2,
                         overflow = TextOverflow.Ellipsis,
                     )
-                    if (chat.model != null) Text(status(chat), style = MaterialTheme.typography.bodySmall, maxLines = 2, overflow = TextOverflow.Ellipsis)
+                    if (chat.model != null) Text(status(chat), style = MaterialTheme.typography.bodySmall)
                 }
                 if (chat.model != null) {
                     IconButton(onClick = actions::newChat, enabled = chat.canReset) { Icon(Icons.NewChat, "New chat") }
                 }
                 IconButton(onClick = { actions.show(Screen.SETTINGS) }) { Icon(Icons.Settings, "Settings") }
             }
-            val context = chat.budget.contextTokens
-            if (chat.model != null && context != null) {
-                LinearProgressIndicator(
-                    progress = { chat.budget.usedTokens.toFloat() / context },
-                    modifier = Modifier.fillMaxWidth(),
-                    color = if (chat.budget.full) MaterialTheme.colorScheme.error else MaterialTheme.colorScheme.primary,
-                    trackColor = MaterialTheme.colorScheme.surfaceVariant,
-                )
-            }
+            if (chat.model != null) ContextBar(chat.budget)
         }
     }
 }
 
 private fun status(chat: ChatState): String {
     val model = chat.model ?: return ""
+    val backend = if (model.note == null) model.backend.name else "${model.backend.name}, the GPU failed"
     val used = chat.budget.contextTokens?.let { "${chat.budget.usedTokens} of $it tokens" } ?: "${chat.budget.usedTokens} tokens"
-    return listOfNotNull(model.backend.name, used, chat.speed?.let(::speedText)).joinToString(" · ")
+    return "$backend · $used"
 }
 
-private fun speedText(speed: Speed): String {
-    val first = "first after %.1f s".format(Locale.ROOT, speed.firstTokenMs / 1000.0)
-    return speed.tokensPerSecond?.let { "%.1f tokens/s, %s".format(Locale.ROOT, it, first) } ?: first
+/** How much of the context is used, as a line. */
+@Composable
+private fun ContextBar(budget: TokenBudget) {
+    val context = budget.contextTokens ?: return
+    val color = if (budget.full) MaterialTheme.colorScheme.error else MaterialTheme.colorScheme.primary
+    Box(Modifier.fillMaxWidth().height(3.dp).background(MaterialTheme.colorScheme.outlineVariant)) {
+        Box(Modifier.fillMaxWidth((budget.usedTokens.toFloat() / context).coerceIn(0f, 1f)).height(3.dp).background(color))
+    }
 }
 
 @Composable
 private fun Composer(chat: ChatState, actions: AppActions) {
     Surface(color = MaterialTheme.colorScheme.secondaryContainer) {
         Column(Modifier.fillMaxWidth().navigationBarsPadding().imePadding(), horizontalAlignment = Alignment.CenterHorizontally) {
-            chat.model?.note?.let { Banner(it, Tone.NOTE, onDismiss = null) }
             if (chat.budget.full) Banner("The context is full: start a new chat to go on.", Tone.NOTE, onDismiss = null)
             ComposerRow(chat, actions)
         }

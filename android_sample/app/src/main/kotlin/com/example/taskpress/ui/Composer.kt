@@ -54,7 +54,9 @@ private fun Draft(text: String, onChange: (String) -> Unit, modifier: Modifier) 
         cursorBrush = SolidColor(colors.primary),
         decorationBox = { field ->
             Box(
-                Modifier.heightIn(min = 48.dp).background(colors.surface, RoundedCornerShape(24.dp)).padding(horizontal = 16.dp, vertical = 12.dp),
+                Modifier.heightIn(
+                    min = 48.dp,
+                ).background(colors.surface, RoundedCornerShape(24.dp)).padding(horizontal = 16.dp, vertical = 12.dp),
                 contentAlignment = Alignment.CenterStart,
             ) {
                 if (text.isEmpty()) Text("Message", style = style, color = colors.onSurfaceVariant)

@@ -24,20 +24,23 @@ import com.example.taskpress.model.LibraryState
 
 /** The three ways to get a bundle in. */
 @Composable
-internal fun GetBundle(library: LibraryState, adbFolder: String, actions: AppActions) = Column(verticalArrangement = Arrangement.spacedBy(12.dp)) {
-    library.transfer?.let { TransferCard(it, actions::cancelTransfer) }
-    val idle = library.transfer == null
-    Button(onClick = actions::pick, enabled = idle) { Text("From a file on the phone") }
-    Panel {
-        Text("From a computer", style = MaterialTheme.typography.titleSmall)
-        SelectionContainer { Text("adb push my.task $adbFolder/", style = MaterialTheme.typography.bodyMedium.copy(fontFamily = FontFamily.Monospace)) }
-        if (library.waiting.isEmpty()) Hint("What is pushed there is listed here.")
-        library.waiting.forEach { file ->
-            TextButton(onClick = { actions.take(file) }, enabled = idle) { Text("Copy in ${file.name}, ${megabytes(file.length())}") }
+internal fun GetBundle(library: LibraryState, adbFolder: String, actions: AppActions) =
+    Column(verticalArrangement = Arrangement.spacedBy(12.dp)) {
+        library.transfer?.let { TransferCard(it, actions::cancelTransfer) }
+        val idle = library.transfer == null
+        Button(onClick = actions::pick, enabled = idle) { Text("From a file on the phone") }
+        Panel {
+            Text("From a computer", style = MaterialTheme.typography.titleSmall)
+            SelectionContainer {
+                Text("adb push my.task $adbFolder/", style = MaterialTheme.typography.bodyMedium.copy(fontFamily = FontFamily.Monospace))
+            }
+            if (library.waiting.isEmpty()) Hint("What is pushed there is listed here.")
+            library.waiting.forEach { file ->
+                TextButton(onClick = { actions.take(file) }, enabled = idle) { Text("Copy in ${file.name}, ${megabytes(file.length())}") }
+            }
         }
+        DownloadPanel(idle, actions)
     }
-    DownloadPanel(idle, actions)
-}
 
 @Composable
 private fun DownloadPanel(idle: Boolean, actions: AppActions) = Panel {
@@ -81,4 +84,4 @@ private fun Fact(name: String, value: String) = Column {
 private fun affixes(prefix: String, suffix: String): String =
     if (prefix.isEmpty() && suffix.isEmpty()) "" else "${shown(prefix)} … ${shown(suffix)}"
 
-private fun shown(text: String): String = text.replace("\n", "⏎")
+private fun shown(text: String): String = text.replace("\n", "\\n")

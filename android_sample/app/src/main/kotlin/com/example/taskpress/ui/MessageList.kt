@@ -28,6 +28,8 @@ import com.example.taskpress.chat.Author
 import com.example.taskpress.chat.ChatState
 import com.example.taskpress.chat.Message
 import com.example.taskpress.chat.Phase
+import com.example.taskpress.chat.Speed
+import java.util.Locale
 
 /** From the newest message upwards: a reply that grows stays in sight, unless the user has scrolled away. */
 @Composable
@@ -42,7 +44,7 @@ internal fun MessageList(chat: ChatState) {
         verticalArrangement = Arrangement.spacedBy(16.dp),
     ) {
         items(chat.messages.asReversed(), key = { it.id }) { message ->
-            if (message.author == Author.USER) Question(message) else Answer(message, chat.phase.takeIf { message == chat.messages.last() })
+            if (message.author == Author.USER) Question(message) else Answer(message, chat.takeIf { message == chat.messages.last() })
         }
     }
 }
@@ -55,21 +57,28 @@ private fun Question(message: Message) = Box(Modifier.fillMaxWidth().padding(sta
     ) { Text(message.text, color = MaterialTheme.colorScheme.onPrimaryContainer) }
 }
 
-/** [phase] is of the last message only. */
+/** [chat] is given for the last message only. */
 @Composable
-private fun Answer(message: Message, phase: Phase?) = Column(Modifier.fillMaxWidth(), verticalArrangement = Arrangement.spacedBy(8.dp)) {
+private fun Answer(message: Message, chat: ChatState?) = Column(Modifier.fillMaxWidth(), verticalArrangement = Arrangement.spacedBy(8.dp)) {
     SelectionContainer {
         Column(verticalArrangement = Arrangement.spacedBy(8.dp)) {
             blocks(message.text).forEach { if (it.code) Code(it.text) else Text(it.text) }
         }
     }
+    val phase = chat?.phase
     when {
         message.error != null -> Remark(message.error, isError = true)
         message.stopped -> Remark("Stopped", isError = false)
         phase == Phase.READING -> Remark("Reading the message…", isError = false)
         phase == Phase.WRITING -> Remark("Writing…", isError = false)
         phase == Phase.STOPPING -> Remark("Stopping…", isError = false)
+        chat?.speed != null -> Remark(speedText(chat.speed), isError = false)
     }
+}
+
+private fun speedText(speed: Speed): String {
+    val first = "first token after %.1f s".format(Locale.ROOT, speed.firstTokenMs / 1000.0)
+    return speed.tokensPerSecond?.let { "%.1f tokens/s, %s".format(Locale.ROOT, it, first) } ?: first
 }
 
 @Composable

@@ -50,7 +50,9 @@ fun SettingsScreen(chat: ChatState, library: LibraryState, adbFolder: String, ac
                         Heading("What the loaded bundle says")
                         BundleFacts(it.info)
                     }
-                    Hint("MediaPipe, which runs .task bundles, sends usage metrics to Google. Who publishes an app with it must ask the users.")
+                    Hint(
+                        "MediaPipe, which runs .task bundles, sends usage metrics to Google. Who publishes an app with it must ask the users.",
+                    )
                 }
             }
         }
@@ -82,7 +84,11 @@ private fun BackendChoice(chat: ChatState, actions: AppActions) {
     }
     val model = chat.model ?: return
     Hint(listOfNotNull("The loaded bundle runs on the ${model.backend.name}.", model.note?.let { "$it." }).joinToString(" "))
-    if (chat.wanted != model.backend) OutlinedButton(onClick = actions::loadAgain, enabled = !chat.replying) { Text("Load it again on the ${chat.wanted.name}") }
+    if (chat.wanted !=
+        model.backend
+    ) {
+        OutlinedButton(onClick = actions::loadAgain, enabled = !chat.replying) { Text("Load it again on the ${chat.wanted.name}") }
+    }
 }
 
 @Composable
@@ -90,4 +96,5 @@ internal fun Heading(text: String) =
     Text(text, Modifier.padding(top = 8.dp), style = MaterialTheme.typography.titleMedium, color = MaterialTheme.colorScheme.primary)
 
 @Composable
-internal fun Hint(text: String) = Text(text, style = MaterialTheme.typography.bodyMedium, color = MaterialTheme.colorScheme.onSurfaceVariant)
+internal fun Hint(text: String) =
+    Text(text, style = MaterialTheme.typography.bodyMedium, color = MaterialTheme.colorScheme.onSurfaceVariant)

@@ -23,7 +23,9 @@ private val Light = lightColorScheme(
     onSurface = Color(0xFF191C20),
     surfaceVariant = Color(0xFFE4E9F0),
     onSurfaceVariant = Color(0xFF42474E),
+    surfaceContainerHigh = Color(0xFFF1F5FA),
     surfaceContainerHighest = Color(0xFFE9EEF5),
+    outlineVariant = Color(0xFFC2C7CF),
     outline = Color(0xFF72777F),
 )
 
@@ -42,7 +44,9 @@ private val Dark = darkColorScheme(
     onSurface = Color(0xFFE1E2E8),
     surfaceVariant = Color(0xFF262C33),
     onSurfaceVariant = Color(0xFFC2C7CF),
+    surfaceContainerHigh = Color(0xFF262C33),
     surfaceContainerHighest = Color(0xFF22282F),
+    outlineVariant = Color(0xFF42474E),
     outline = Color(0xFF8C9199),
 )
 

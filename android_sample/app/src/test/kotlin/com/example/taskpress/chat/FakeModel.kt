@@ -6,6 +6,9 @@ import com.example.taskpress.llm.TextModel
 import com.example.taskpress.model.BundleInfo
 import com.example.taskpress.model.BundleKind
 import com.example.taskpress.model.TextFormat
+import java.io.File
+import java.util.Collections
+import java.util.concurrent.Executors
 import kotlinx.coroutines.CoroutineScope
 import kotlinx.coroutines.Dispatchers
 import kotlinx.coroutines.Job
@@ -17,9 +20,6 @@ import kotlinx.coroutines.flow.first
 import kotlinx.coroutines.flow.flow
 import kotlinx.coroutines.runBlocking
 import kotlinx.coroutines.withTimeout
-import java.io.File
-import java.util.Collections
-import java.util.concurrent.Executors
 
 /** An engine whose replies a test writes, piece by piece, into [pieces]; null ends a reply. It logs what it is told. */
 class FakeModel(private val log: MutableList<String>, private val number: Int) : TextModel {
@@ -85,7 +85,7 @@ class Bench {
     fun request(name: String = "m.task", contextTokens: Int? = 100, sizeBytes: Long = 1L shl 30) =
         LoadRequest(File(name), BundleInfo(BundleKind.TASK, sizeBytes, contextTokens, TextFormat("<s>", listOf("</s>"))))
 
-    fun await(what: (ChatState) -> Boolean): ChatState = runBlocking { withTimeout(10_000) { chat.state.first(what) } }
+    fun await(what: (ChatState) -> Boolean): ChatState = runBlocking { withTimeout(60_000) { chat.state.first(what) } }
 
     fun ready(): FakeModel {
         chat.load(request())

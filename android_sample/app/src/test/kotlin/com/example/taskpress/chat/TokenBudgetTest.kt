@@ -1,12 +1,12 @@
 package com.example.taskpress.chat
 
 import com.example.taskpress.chat.TokenBudget.Companion.MIN_REPLY_TOKENS
-import org.junit.Test
 import kotlin.test.assertContains
 import kotlin.test.assertEquals
 import kotlin.test.assertFalse
 import kotlin.test.assertNull
 import kotlin.test.assertTrue
+import org.junit.Test
 
 class TokenBudgetTest {
     @Test fun aPromptMustLeaveRoomForAReply() {

@@ -2,11 +2,11 @@ package com.example.taskpress.model
 
 import com.example.taskpress.Json
 import com.example.taskpress.model.Files.resource
-import org.junit.Test
 import java.io.File
 import kotlin.test.assertContains
 import kotlin.test.assertEquals
 import kotlin.test.assertFailsWith
+import org.junit.Test
 
 /**
  * The app reads what taskpress wrote, and shows what `taskpress inspect --json` shows. The bundles and the JSON beside
@@ -28,6 +28,7 @@ class BundleInfoTest {
         val shown = Json.read(resource("chatml.json").readText())
         Window.of(resource("chatml.task")) { window ->
             val entries = TaskArchive(window).entries.map { (name, entry) -> mapOf("name" to name, "size_bytes" to entry.sizeBytes) }
+
             @Suppress("UNCHECKED_CAST")
             val expected = (shown["entries"] as List<Map<String, Any?>>).map { it - "offset" }
             assertEquals(expected, entries)
@@ -35,8 +36,9 @@ class BundleInfoTest {
     }
 
     @Test fun templateOfAnOlderBundleStandsInFieldEight() {
-        val message = byteArrayOf(0x32, 1, 'B'.code.toByte(), 0x2a, 1, 'E'.code.toByte(), 0x42, 6, 0x12, 1, 'U'.code.toByte(), 0x1a, 1, 'V'.code.toByte())
-        val format = TextFormat.ofTask(message, "METADATA")
+        val template = "\u0012\u0001U\u001a\u0001V" // fields 2 and 3 of PromptTemplate
+        val message = "\u0032\u0001B" + "\u002a\u0001E" + "\u0042\u0006" + template // 6, 5 and 8 of LlmParameters
+        val format = TextFormat.ofTask(message.toByteArray(), "METADATA")
         assertEquals(TextFormat("B", listOf("E"), userPrefix = "U", userSuffix = "V"), format)
     }
 

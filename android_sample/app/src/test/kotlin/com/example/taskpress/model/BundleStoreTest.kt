@@ -1,7 +1,6 @@
 package com.example.taskpress.model
 
 import com.example.taskpress.model.Files.resource
-import org.junit.Test
 import java.io.ByteArrayInputStream
 import java.io.File
 import java.io.IOException
@@ -14,6 +13,7 @@ import kotlin.test.assertFailsWith
 import kotlin.test.assertFalse
 import kotlin.test.assertNotEquals
 import kotlin.test.assertTrue
+import org.junit.Test
 
 class Bytes(override val name: String, private val bytes: ByteArray, override val sizeBytes: Long? = bytes.size.toLong()) : BundleSource {
     override fun open(): InputStream = ByteArrayInputStream(bytes)
@@ -31,6 +31,7 @@ class BundleStoreTest {
         val second = store.add(Bytes("my model.task", resource("session.task").readBytes()))
         assertTrue(first.name.matches(Regex("my_model-[0-9a-f]{12}\\.task")), first.name)
         assertNotEquals(first.name, second.name)
+        assertEquals("my_model.task", BundleStore.shortName(first.name))
         assertEquals(first, store.add(Bytes("my model.task", bundle)))
         assertEquals(Progress(bundle.size.toLong(), bundle.size.toLong()), seen.last())
         assertEquals(setOf(first.name, second.name), folder.list().orEmpty().toSet())
@@ -61,7 +62,12 @@ class BundleStoreTest {
     @Test fun aHalfCopiedBundleIsNoBundle() {
         val half = bundle.copyOf(bundle.size / 2)
         assertContains(refused { store.add(Bytes("m.task", half)) }, "m.task ends without a zip's list of entries")
-        assertContains(refused { store.add(Bytes("m.task", half, bundle.size.toLong())) }, "m.task ended after ${half.size} of ${bundle.size} bytes")
+        assertContains(
+            refused {
+                store.add(Bytes("m.task", half, bundle.size.toLong()))
+            },
+            "m.task ended after ${half.size} of ${bundle.size} bytes",
+        )
         assertEquals(emptyList(), folder.list().orEmpty().toList())
     }
 
@@ -82,8 +88,18 @@ class BundleStoreTest {
     }
 
     @Test fun wrongZipsAreRefusedInWords() {
-        assertContains(refused { store.add(Bytes("a.task", zip("x.txt" to "hello", stored = true))) }, "a.task has no TF_LITE_PREFILL_DECODE")
-        assertContains(refused { store.add(Bytes("b.task", zip("TF_LITE_PREFILL_DECODE" to "x".repeat(99), stored = false))) }, "is compressed in b.task")
+        assertContains(
+            refused {
+                store.add(Bytes("a.task", zip("x.txt" to "hello", stored = true)))
+            },
+            "a.task has no TF_LITE_PREFILL_DECODE",
+        )
+        assertContains(
+            refused {
+                store.add(Bytes("b.task", zip("TF_LITE_PREFILL_DECODE" to "x".repeat(99), stored = false)))
+            },
+            "is compressed in b.task",
+        )
         assertContains(
             refused {
                 val entries = arrayOf("TF_LITE_PREFILL_DECODE" to "no model", "TOKENIZER_MODEL" to "t", "METADATA" to "m")

@@ -1,8 +1,6 @@
 package com.example.taskpress.model
 
 import com.sun.net.httpserver.HttpServer
-import org.junit.After
-import org.junit.Test
 import java.io.IOException
 import java.net.InetSocketAddress
 import java.security.MessageDigest
@@ -10,6 +8,8 @@ import kotlin.test.assertContains
 import kotlin.test.assertContentEquals
 import kotlin.test.assertEquals
 import kotlin.test.assertFailsWith
+import org.junit.After
+import org.junit.Test
 
 class DownloadTest {
     private val bytes = Files.resource("chatml.task").readBytes()
@@ -27,7 +27,9 @@ class DownloadTest {
             val start = if (range != null && ranges) range.removePrefix("bytes=").removeSuffix("-").toInt() else 0
             when {
                 exchange.requestURI.path == "/missing.task" -> exchange.sendResponseHeaders(404, -1)
+
                 start >= served.size -> exchange.sendResponseHeaders(416, -1)
+
                 else -> {
                     if (start > 0) exchange.responseHeaders.add("Content-Range", "bytes $start-${served.size - 1}/${served.size}")
                     exchange.sendResponseHeaders(if (start > 0) 206 else 200, (served.size - start).toLong())
@@ -47,7 +49,12 @@ class DownloadTest {
 
     @Test fun aDownloadThatBrokeOffGoesOn() {
         breakAfter = 600
-        assertContains(assertFailsWith<BundleException> { Download(url(), sha256, store).run() }.message.orEmpty(), "Start it again to go on")
+        assertContains(
+            assertFailsWith<BundleException> {
+                Download(url(), sha256, store).run()
+            }.message.orEmpty(),
+            "Start it again to go on",
+        )
         assertEquals(600, store.downloadPart(sha256).length())
         breakAfter = null
         val file = Download(url(), sha256, store).run()
@@ -69,12 +76,22 @@ class DownloadTest {
 
     @Test fun anotherFileIsRefusedAndDeleted() {
         served = bytes.copyOf().also { it[700] = 1 }
-        assertContains(assertFailsWith<BundleException> { Download(url(), sha256, store).run() }.message.orEmpty(), "not the one that was asked for")
+        assertContains(
+            assertFailsWith<BundleException> {
+                Download(url(), sha256, store).run()
+            }.message.orEmpty(),
+            "not the one that was asked for",
+        )
         assertEquals(emptyList(), folder.list().orEmpty().toList())
     }
 
     @Test fun anAddressThatIsNotThereIsSaid() {
-        assertContains(assertFailsWith<BundleException> { Download(url("missing.task"), sha256, store).run() }.message.orEmpty(), "The server answers 404 for missing.task")
+        assertContains(
+            assertFailsWith<BundleException> {
+                Download(url("missing.task"), sha256, store).run()
+            }.message.orEmpty(),
+            "The server answers 404 for missing.task",
+        )
         server.stop(0)
         assertContains(assertFailsWith<BundleException> { Download(url(), sha256, store).run() }.message.orEmpty(), "broke off")
     }

@@ -1,9 +1,9 @@
 package com.example.taskpress.ui
 
-import org.junit.Test
 import kotlin.test.assertEquals
+import org.junit.Test
 
-class BlocksTest {
+class BlockTest {
     @Test fun fencesPartProseFromCode() {
         val text = "See:\n```kotlin\nval a = 1\n\nval b = 2\n```\nDone.\n"
         assertEquals(listOf(Block("See:", false), Block("val a = 1\n\nval b = 2", true), Block("Done.", false)), blocks(text))
