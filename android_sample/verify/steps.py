@@ -123,7 +123,8 @@ def unit_tests(bench: Bench) -> str:
         said = java(bench, "org.junit.runner.JUnitCore", *names)
     except Failed as error:
         # the failures and their reasons, without the frames
-        kept = [line for line in str(error).splitlines() if not re.match(r"\s+(at |\.\.\.)", line)]
+        failures = str(error)[max(0, str(error).find("\n1) ")) :].strip().splitlines()
+        kept = [line for line in failures if not re.match(r"\s+(at |\.\.\.)", line)]
         raise Failed("\n".join(kept)) from error
     return re.findall(r"^OK \(.*\)", said, re.MULTILINE)[-1].strip("OK ()")
 
@@ -201,15 +202,15 @@ _PLATFORM = ("chaquopy_stubs_android", "chaquopy_stubs_annotation", "chaquopy_st
 _FONTS = ("roboto", "mono", "emoji")
 STEPS = (
     Step("project", (), (), project),
-    Step("ktlint", ("ktlint",), (), style),
+    Step("ktlint", ("java", "ktlint"), (), style),
     Step(
         "android.jar",
         (*_PLATFORM, "chaquopy_stubs_core", "android_types", "build_tools"),
         (),
         platform,
     ),
-    Step("resources", ("build_tools",), (), resources),
-    Step("stand-ins", ("kotlin",), ("android.jar",), stand_ins),
+    Step("resources", ("java", "build_tools"), (), resources),
+    Step("stand-ins", ("java", "kotlin"), ("android.jar",), stand_ins),
     Step("app", ("kotlin", "compose"), ("android.jar", "resources", "stand-ins"), app),
     Step("tests", ("junit", "hamcrest"), ("app",), tests),
     Step("unit tests", (), ("tests",), unit_tests),

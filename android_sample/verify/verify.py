@@ -1,11 +1,13 @@
 """Checks the Android sample as far as a machine without Google's Maven and without a phone can.
 
-usage: run.sh [--cache FOLDER] [--sample FOLDER] [--pictures FOLDER] [--until STEP]
-Needs Java 17, Python 3.11, pip, npm and, for three of the carriers, apt-get.
+usage: run.sh [--cache FOLDER] [--pictures FOLDER] [--until STEP] [--if-changed]
+Needs Java 17, Python 3.11 with pip, npm, and apt-get for the test library and the fonts.
 """
 
 import argparse
+import hashlib
 import os
+import shutil
 import sys
 import tempfile
 import time
@@ -19,6 +21,7 @@ from steps import STEPS, Step
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "taskpress-android"
 
 
+_NO_SOURCE = {"build", ".gradle", ".idea", "__pycache__", "screenshots"}
 # SKIPPED: a carrier is not served any more; not run: a step before it failed or was skipped
 STATUSES = ("ok", "FAILED", "SKIPPED", "not run")
 
@@ -40,6 +43,9 @@ def get_carriers(cache: Path) -> tuple[Result, dict[str, str]]:
     start = time.monotonic()
     cache.mkdir(parents=True, exist_ok=True)
     missing: dict[str, str] = {}
+    if shutil.which("javac") is None:
+        missing["java"] = "no javac is installed; Java 17 is needed"
+        print(f"SKIPPED: {missing['java']}", file=sys.stderr)
     carriers = pinned()
     for carrier in carriers:
         try:
@@ -48,8 +54,36 @@ def get_carriers(cache: Path) -> tuple[Result, dict[str, str]]:
                 print(f"SKIPPED carrier {carrier.name}: {reason}", file=sys.stderr)
         except WrongDigest as error:
             return Result("carriers", "FAILED", time.monotonic() - start, str(error)), missing
-    note = f"{len(carriers) - len(missing)} of {len(carriers)} are there, in {cache}"
+    there = sum(carrier.name not in missing for carrier in carriers)
+    note = f"{there} of {len(carriers)} are there, in {cache}"
     return Result("carriers", "ok", time.monotonic() - start, note), missing
+
+
+@dataclass(frozen=True)
+class Green:
+    """Remembers, in the cache, what the sample was when all of its steps passed."""
+
+    cache: Path
+    sample: Path
+
+    def is_unchanged(self) -> bool:
+        stamp = self.cache / "green"
+        return stamp.is_file() and stamp.read_text() == self.digest()
+
+    def keep(self) -> None:
+        (self.cache / "green").write_text(self.digest())
+
+    def digest(self) -> str:
+        """Of the names and contents of all files, but for what builds leave and the pictures."""
+        total = hashlib.sha256()
+        for path in sorted(self.sample.rglob("*")):
+            name = path.relative_to(self.sample)
+            if path.is_file() and not _NO_SOURCE.intersection(name.parts):
+                with path.open("rb") as file:
+                    total.update(
+                        f"{name} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode()
+                    )
+        return total.hexdigest()
 
 
 def run_step(step: Step, bench: Bench, done: dict[str, Result], missing: dict[str, str]) -> Result:
@@ -85,15 +119,22 @@ def report(results: list[Result]) -> int:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="run.sh", description=__doc__.splitlines()[0])
     parser.add_argument("--cache", type=Path, default=CACHE)
-    parser.add_argument("--sample", type=Path, default=HERE.parent)
+    parser.add_argument("--sample", type=Path, default=HERE.parent, help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--if-changed", action="store_true", help="do nothing when the last green run was of this"
+    )
     parser.add_argument("--pictures", type=Path, help="where the screenshots go")
     parser.add_argument("--until", choices=[step.name for step in STEPS], help="the last step")
     arguments = parser.parse_args()
+    cache = arguments.cache.resolve()
+    green = Green(cache, arguments.sample.resolve())
+    if arguments.if_changed and green.is_unchanged():
+        print("android_sample: not checked, it is as it was at its last green run here")
+        print("(ANDROID_VERIFY=1 .ci/run, or android_sample/verify/run.sh, checks it anyway)")
+        return 0
     with tempfile.TemporaryDirectory(prefix="android-verify-") as out:
         pictures = arguments.pictures or Path(out) / "screenshots"
-        bench = Bench(
-            arguments.sample.resolve(), arguments.cache.resolve(), Path(out), pictures.resolve()
-        )
+        bench = Bench(arguments.sample.resolve(), cache, Path(out), pictures.resolve())
         first, missing = get_carriers(bench.cache)
         results = [first]
         done: dict[str, Result] = {}
@@ -104,6 +145,8 @@ def main() -> int:
             print(result.row(), flush=True)
             if step.name == arguments.until:
                 break
+        if len(done) == len(STEPS) and all(each.status == "ok" for each in results):
+            green.keep()
         return report(results)
 
 

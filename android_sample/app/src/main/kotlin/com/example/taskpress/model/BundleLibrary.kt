@@ -88,8 +88,10 @@ class BundleLibrary(
                         states.update { it.copy(transfer = Transfer(name, progress)) }
                     }
                 }
-            } catch (e: BundleException) {
-                states.update { it.copy(problem = e.message) }
+            } catch (e: CancellationException) {
+                throw e
+            } catch (e: Exception) { // a document's owner and the network may throw what they like
+                states.update { it.copy(problem = if (e is BundleException) e.message else "$name: ${e.message ?: e.javaClass.simpleName}") }
                 null
             } finally {
                 states.update { it.copy(transfer = null) }

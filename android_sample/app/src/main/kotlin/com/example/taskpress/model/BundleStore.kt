@@ -143,8 +143,8 @@ class BundleStore(private val folder: File, private val caches: File, private va
         fun megabytes(bytes: Long): String =
             if (bytes >= 1L shl 30) "%.1f GB".format(java.util.Locale.ROOT, bytes / 1e9) else "${(bytes + 999_999) / 1_000_000} MB"
 
-        /** The name without what [keep] put behind it, for people. */
-        fun shortName(fileName: String): String = fileName.replace(Regex("-[0-9a-f]{$NAME_DIGITS}(\\.[a-z]+)$"), "$1")
+        /** A bundle's name for people: without what [keep] put behind it. */
+        fun shortName(fileName: String): String = fileName.substringBeforeLast('.').replace(Regex("-[0-9a-f]{$NAME_DIGITS}$"), "")
 
         /** A name from elsewhere may hold anything; what is left of it cannot leave the folder. */
         private fun stem(name: String): String = name.substringAfterLast('/').removeSuffix(".task").removeSuffix(".litertlm")

@@ -13,6 +13,14 @@ class DocumentSource(private val resolver: ContentResolver, private val uri: Uri
         private set
 
     init {
+        try {
+            describe()
+        } catch (_: RuntimeException) {
+            // its owner does not describe it; whether it can be opened shows when it is
+        }
+    }
+
+    private fun describe() {
         resolver.query(uri, null, null, null, null)?.use { row ->
             if (row.moveToFirst()) {
                 val nameAt = row.getColumnIndex(OpenableColumns.DISPLAY_NAME)

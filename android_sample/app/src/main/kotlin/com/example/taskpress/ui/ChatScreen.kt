@@ -61,7 +61,7 @@ private fun ChatBar(chat: ChatState, actions: AppActions) {
                     Text(
                         (chat.model?.name ?: chat.loading)?.let(::shortName) ?: "Taskpress Chat",
                         style = MaterialTheme.typography.titleMedium,
-                        maxLines = 2,
+                        maxLines = 1,
                         overflow = TextOverflow.Ellipsis,
                     )
                     if (chat.model != null) Text(status(chat), style = MaterialTheme.typography.bodySmall)

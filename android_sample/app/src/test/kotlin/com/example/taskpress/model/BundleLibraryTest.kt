@@ -76,6 +76,18 @@ class BundleLibraryTest {
         await { it.bundles.isEmpty() }
     }
 
+    @Test fun whatADocumentsOwnerThrowsIsSaid() {
+        val refusing = object : BundleSource {
+            override val name = "m.task"
+            override val sizeBytes: Long? = null
+
+            override fun open(): InputStream = throw SecurityException("the permission was taken back")
+        }
+        library.picked(refusing) { error("there is nothing to load") }
+        assertEquals("m.task: the permission was taken back", await { it.problem != null && it.transfer == null }.problem)
+        assertNull(folder.list()?.firstOrNull())
+    }
+
     @Test fun aMistypedAddressIsSaidAtOnce() {
         library.download("example.com/m.task", "00")
         assertContains(library.state.value.problem.orEmpty(), "is no web address")

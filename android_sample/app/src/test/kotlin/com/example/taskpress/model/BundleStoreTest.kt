@@ -31,7 +31,7 @@ class BundleStoreTest {
         val second = store.add(Bytes("my model.task", resource("session.task").readBytes()))
         assertTrue(first.name.matches(Regex("my_model-[0-9a-f]{12}\\.task")), first.name)
         assertNotEquals(first.name, second.name)
-        assertEquals("my_model.task", BundleStore.shortName(first.name))
+        assertEquals("my_model", BundleStore.shortName(first.name))
         assertEquals(first, store.add(Bytes("my model.task", bundle)))
         assertEquals(Progress(bundle.size.toLong(), bundle.size.toLong()), seen.last())
         assertEquals(setOf(first.name, second.name), folder.list().orEmpty().toSet())
