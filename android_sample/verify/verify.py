@@ -117,7 +117,7 @@ def report(results: list[Result]) -> int:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="run.sh", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="run.sh", description="Checks the Android sample.")
     parser.add_argument("--cache", type=Path, default=CACHE)
     parser.add_argument("--sample", type=Path, default=HERE.parent, help=argparse.SUPPRESS)
     parser.add_argument(

@@ -73,7 +73,7 @@ def test_a_pinned_file_is_unpacked_once(modules: dict[str, ModuleType], tmp_path
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
     carrier = carriers.Carrier("x", "pip", "x", "1", "x.whl", digest)
     assert carriers.fetch(carrier, tmp_path) is None
-    file.unlink()
+    assert not file.exists()
     assert carriers.fetch(carrier, tmp_path) is None
     unpacked = [each.name for each in (tmp_path / "carriers/x").rglob("*") if each.is_file()]
     assert sorted(unpacked) == [".sha256", "a.pyi"]

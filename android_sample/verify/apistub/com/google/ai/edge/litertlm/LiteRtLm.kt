@@ -40,6 +40,7 @@ class Engine(val engineConfig: EngineConfig) : AutoCloseable {
         check(!initialized) { "Engine is already initialized." }
         EngineLog.LINES += "engine ${engineConfig.backend.name}"
         if ("nolib" in engineConfig.modelPath) throw UnsatisfiedLinkError("dlopen failed: library \"liblitertlm_jni.so\" not found")
+        if ("bad" in engineConfig.modelPath) throw LiteRtLmJniException("Failed to create engine: bad model")
         if ("nogpu" in engineConfig.modelPath && engineConfig.backend is Backend.GPU) throw LiteRtLmJniException("INTERNAL: no OpenCL")
         initialized = true
     }
@@ -76,6 +77,8 @@ class Conversation private constructor(private val path: String) : AutoCloseable
         running = true
         cancelled = false
         thread(isDaemon = true) {
+            var waits = if ('#' in text) 400 else 0
+            while (waits-- > 0 && !cancelled) Thread.sleep(5)
             var sent = 0
             for (letter in text.reversed()) {
                 if (cancelled) break

@@ -91,7 +91,9 @@ class BundleLibrary(
             } catch (e: CancellationException) {
                 throw e
             } catch (e: Exception) { // a document's owner and the network may throw what they like
-                states.update { it.copy(problem = if (e is BundleException) e.message else "$name: ${e.message ?: e.javaClass.simpleName}") }
+                states.update {
+                    it.copy(problem = if (e is BundleException) e.message else "$name: ${e.message ?: e.javaClass.simpleName}")
+                }
                 null
             } finally {
                 states.update { it.copy(transfer = null) }
