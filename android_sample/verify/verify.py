@@ -70,8 +70,8 @@ class Green:
         stamp = self.cache / "green"
         return stamp.is_file() and stamp.read_text() == self.digest()
 
-    def keep(self) -> None:
-        (self.cache / "green").write_text(self.digest())
+    def keep(self, digest: str) -> None:
+        (self.cache / "green").write_text(digest)
 
     def digest(self) -> str:
         """Of the names and contents of all files, but for what builds leave and the pictures."""
@@ -132,6 +132,7 @@ def main() -> int:
         print("android_sample: not checked, it is as it was at its last green run here")
         print("(ANDROID_VERIFY=1 .ci/run, or android_sample/verify/run.sh, checks it anyway)")
         return 0
+    checked = green.digest()  # of what is checked now, whatever is edited meanwhile
     with tempfile.TemporaryDirectory(prefix="android-verify-") as out:
         pictures = arguments.pictures or Path(out) / "screenshots"
         bench = Bench(arguments.sample.resolve(), cache, Path(out), pictures.resolve())
@@ -146,7 +147,7 @@ def main() -> int:
             if step.name == arguments.until:
                 break
         if len(done) == len(STEPS) and all(each.status == "ok" for each in results):
-            green.keep()
+            green.keep(checked)
         return report(results)
 
 

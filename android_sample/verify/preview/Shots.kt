@@ -12,7 +12,7 @@ import java.io.File
 
 private const val FRAMES = 30
 private const val FRAME_NANOS = 16_000_000L
-private const val PIXELS_PER_DP = 2f
+private const val PIXELS_PER_DP = 1.5f
 
 /** Draws each scene into a folder: java … preview.ShotsKt FOLDER. */
 fun main(args: Array<String>) {
