@@ -14,11 +14,18 @@ from pathlib import Path
 import flatbuffers
 import pytest
 from ai_edge_litert import schema_py_generated as schema
+from taskpress.bundler import both_metadata, llm_metadata
 from taskpress.bundler.build import Options, build
+from taskpress.bundler.bundle import read_bundle
 from taskpress.bundler.cli import main
-from taskpress.bundler.metadata import BundleParameters, encode
+from taskpress.bundler.litertlm import write_litertlm
+from taskpress.bundler.llm_metadata import LlmMetadata, Sampler
+from taskpress.bundler.metadata import BundleParameters, Channel, encode
+from taskpress.bundler.parts import METADATA, MODEL, TOKENIZER
+from taskpress.bundler.settings import TextFormat
 from taskpress.bundler.summary import summarize
-from taskpress.bundler.task import METADATA, MODEL, TOKENIZER, read_task, write_task
+from taskpress.bundler.task import write_task
+from taskpress.bundler.templates import ChatFormat
 
 ROOT = Path(__file__).parents[2]
 RESOURCES = ROOT / "android_sample/app/src/test/resources"
@@ -47,8 +54,30 @@ SESSION = BundleParameters(
     system_role_token="<system>",
     model_role_token="<model>",
     end_role_token="<end>",
+    stop_token_ids=(2, 300),
+    suppressed_tokens=(7,),
+    channels=(Channel("thought", "<think>", "</think>"),),
+    vocab_size=22,
+    num_draft_tokens=3,
 )
-BUNDLES = {"chatml.task": CHATML, "session.task": SESSION}
+PLAIN = BundleParameters(
+    "<s>", ("</s>",), user_prefix="U ", user_suffix=" V", model_prefix="M ", model_suffix=" W"
+)
+LITERT_LM = LlmMetadata(
+    max_num_tokens=CONTEXT, sampler=Sampler("top_k", k=40, p=0.95, temperature=0.8)
+)
+TOKEN_IDS = {"<s>": 1, "</s>": 2}  # of the tokenizer that the bundles have
+METADATA_OF = {
+    "chatml.task": lambda: encode(CHATML),
+    "session.task": lambda: encode(SESSION),
+    "litertlm.task": lambda: llm_metadata.encode(PLAIN, LITERT_LM, TOKEN_IDS.__getitem__),
+    "both.task": lambda: both_metadata.encode(
+        TextFormat(PLAIN, ChatFormat("<s>", "", "U ", " V", "M ", " W")),
+        LITERT_LM,
+        TOKEN_IDS.__getitem__,
+    ),
+    "small.litertlm": lambda: llm_metadata.encode(PLAIN, LITERT_LM, TOKEN_IDS.__getitem__),
+}
 
 
 def small_model() -> bytes:
@@ -83,14 +112,19 @@ def entry(name: str, tensor: int) -> schema.TensorMapT:
 
 
 def write(folder: Path) -> None:
-    for name, parameters in BUNDLES.items():
+    for name, metadata in METADATA_OF.items():
         entries = {
             MODEL: small_model(),
-            TOKENIZER: read_task(TOKENIZER_OF).read(TOKENIZER),
-            METADATA: encode(parameters),
+            TOKENIZER: read_bundle(TOKENIZER_OF).read(TOKENIZER),
+            METADATA: metadata(),
         }
-        write_task(folder / name, entries, force=True)
-        (folder / name).with_suffix(".json").write_text(inspected(folder, name), encoding="utf-8")
+        writer = write_litertlm if name.endswith(".litertlm") else write_task
+        writer(folder / name, entries, force=True)
+        (folder / json_name(name)).write_text(inspected(folder, name), encoding="utf-8")
+
+
+def json_name(name: str) -> str:
+    return f"{name.replace('.', '-of-')}.json"
 
 
 def inspected(folder: Path, name: str) -> str:
@@ -101,16 +135,16 @@ def inspected(folder: Path, name: str) -> str:
     return printed.getvalue()
 
 
-@pytest.mark.parametrize("name", BUNDLES)
+@pytest.mark.parametrize("name", METADATA_OF)
 def test_taskpress_still_writes_and_shows_the_bundles(name: str, tmp_path: Path) -> None:
     write(tmp_path)
-    for path in (Path(name), Path(name).with_suffix(".json")):
+    for path in (name, json_name(name)):
         assert (RESOURCES / path).read_bytes() == (tmp_path / path).read_bytes()
 
 
 def test_the_json_holds_what_the_app_compares() -> None:
-    for name, parameters in BUNDLES.items():
-        shown = json.loads((RESOURCES / name).with_suffix(".json").read_text(encoding="utf-8"))
+    for name, parameters in {"chatml.task": CHATML, "session.task": SESSION}.items():
+        shown = json.loads((RESOURCES / json_name(name)).read_text(encoding="utf-8"))
         assert shown["parameters"]["user_prefix"] == parameters.user_prefix
         assert shown["parameters"]["stop_tokens"] == list(parameters.stop_tokens)
         shapes = [

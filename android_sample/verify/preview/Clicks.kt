@@ -3,6 +3,7 @@ package preview
 import androidx.compose.runtime.getValue
 import androidx.compose.runtime.mutableStateOf
 import androidx.compose.runtime.setValue
+import androidx.compose.runtime.snapshots.Snapshot
 import androidx.compose.ui.ImageComposeScene
 import androidx.compose.ui.geometry.Offset
 import androidx.compose.ui.input.key.Key
@@ -80,7 +81,9 @@ class Finger : AppActions by NoActions {
         done += "show $screen"
     }
 
+    /** What changed reaches the screens at once, whatever thread would bring it there. */
     fun settle() = repeat(FRAMES) {
+        Snapshot.sendApplyNotifications()
         scene.render(nanos)
         nanos += FRAME_NANOS
     }
@@ -88,7 +91,7 @@ class Finger : AppActions by NoActions {
     fun click(x: Int, y: Int) {
         val at = Offset(x * PIXELS_PER_DP, y * PIXELS_PER_DP)
         for (event in listOf(PointerEventType.Move, PointerEventType.Press, PointerEventType.Release)) {
-            scene.sendPointerEvent(event, at)
+            scene.sendPointerEvent(event, at, timeMillis = nanos / 1_000_000)
             settle()
         }
     }

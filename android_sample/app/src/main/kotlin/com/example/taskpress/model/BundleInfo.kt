@@ -5,6 +5,9 @@ import java.io.IOException
 
 enum class BundleKind(val suffix: String) { TASK(".task"), LITERTLM(".litertlm") }
 
+/** The library that runs a bundle. */
+enum class Runtime { MEDIAPIPE, LITERT_LM }
+
 /** Sampling that a bundle asks for; null where it does not say. */
 data class SamplerDefaults(val topK: Int?, val topP: Float?, val temperature: Float?)
 
@@ -15,11 +18,14 @@ data class BundleInfo(
     val contextTokens: Int?,
     val format: TextFormat,
     val sampler: SamplerDefaults? = null,
+    val runtime: Runtime = if (kind == BundleKind.TASK) Runtime.MEDIAPIPE else Runtime.LITERT_LM,
 ) {
     companion object {
         private const val MAX_METADATA_BYTES = 1L shl 20
         private const val LITERTLM_MAGIC = "LITERTLM"
         private const val HEADER_AT = 32L
+        private const val START_TOKEN = 1 // of LlmMetadata
+        private const val START_TOKEN_ID = 4 // of LlmParameters
         private const val LLM_METADATA = 5L // AnySectionDataType of litertlm_header_schema.fbs
 
         /** Reads the few kilobytes that tell what [file] is. Raises [BundleException] for what no engine could open. */
@@ -45,15 +51,16 @@ data class BundleInfo(
 
         private fun task(window: Window): BundleInfo {
             val archive = TaskArchive(window)
-            val model = archive.entry("TF_LITE_PREFILL_DECODE")
+            val context = TfliteModel.contextTokens(archive.entry("TF_LITE_PREFILL_DECODE"))
             archive.entry("TOKENIZER_MODEL")
             val metadata = archive.entry("METADATA")
-            return BundleInfo(
-                BundleKind.TASK,
-                window.sizeBytes,
-                TfliteModel.contextTokens(model),
-                TextFormat.ofTask(whole(metadata), metadata.name),
-            )
+            val message = Protobuf(whole(metadata), metadata.name)
+            // LiteRT-LM opens a .task too, by a message of its own that begins with a start token; where METADATA is for
+            // both, MediaPipe finds its start token in field 4, as a number
+            if (START_TOKEN in message && message.number(START_TOKEN_ID) == null) {
+                return forLiteRtLm(BundleKind.TASK, window, message, context)
+            }
+            return BundleInfo(BundleKind.TASK, window.sizeBytes, context, TextFormat.ofLlmParameters(message, metadata.name))
         }
 
         private fun litertlm(window: Window): BundleInfo {
@@ -70,11 +77,13 @@ data class BundleInfo(
                 whole(window.part(found.begin, found.end - found.begin, "LlmMetadata of ${window.name}")),
                 "LlmMetadata of ${window.name}",
             )
-            val sampler = message.message(4)?.let {
-                SamplerDefaults(it.number(2)?.toInt(), it.float(3), it.float(4))
-            }
-            val context = message.number(5)?.toInt()?.takeIf { it > 0 }
-            return BundleInfo(BundleKind.LITERTLM, window.sizeBytes, context, TextFormat.ofLlmMetadata(message), sampler)
+            return forLiteRtLm(BundleKind.LITERTLM, window, message, null)
+        }
+
+        private fun forLiteRtLm(kind: BundleKind, window: Window, message: Protobuf, ofModel: Int?): BundleInfo {
+            val sampler = message.message(4)?.let { SamplerDefaults(it.number(2)?.toInt(), it.float(3), it.float(4)) }
+            val context = message.number(5)?.toInt()?.takeIf { it > 0 } ?: ofModel
+            return BundleInfo(kind, window.sizeBytes, context, TextFormat.ofLlmMetadata(message), sampler, Runtime.LITERT_LM)
         }
 
         private class Section(val begin: Long, val end: Long, val type: Long)

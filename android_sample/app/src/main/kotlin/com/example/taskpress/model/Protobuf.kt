@@ -31,41 +31,41 @@ class Protobuf(bytes: ByteArray, private val name: String) {
         }
     }
 
-    val numbers: Set<Int> get() = fields.keys
+    /** Whether it has the field as a text or a message. */
+    operator fun contains(field: Int): Boolean = ofType<ByteArray>(field).isNotEmpty()
 
-    operator fun contains(field: Int): Boolean = field in fields
+    fun number(field: Int): Long? = ofType<Long>(field).lastOrNull()
 
-    fun number(field: Int): Long? = last(field)?.let { it as? Long ?: damaged("field $field is no number") }
+    fun float(field: Int): Float? = ofType<Int>(field).lastOrNull()?.let(Float::fromBits)
 
-    fun float(field: Int): Float? = last(field)?.let { Float.fromBits(it as? Int ?: damaged("field $field is no float")) }
+    fun text(field: Int): String = ofType<ByteArray>(field).lastOrNull()?.let { utf8(field, it) } ?: ""
 
-    fun text(field: Int): String = last(field)?.let { utf8(field, it) } ?: ""
-
-    fun texts(field: Int): List<String> = fields[field].orEmpty().map { utf8(field, it) }
+    fun texts(field: Int): List<String> = ofType<ByteArray>(field).map { utf8(field, it) }
 
     /** Where a message field stands twice, protobuf joins the two; joined bytes are the joined message. */
-    fun message(field: Int): Protobuf? = fields[field]?.let { all ->
-        Protobuf(all.map { bytes(field, it) }.reduce(ByteArray::plus), "$name, field $field")
-    }
+    fun message(field: Int): Protobuf? = ofType<ByteArray>(field).reduceOrNull(ByteArray::plus)?.let { Protobuf(it, "$name, field $field") }
 
-    fun messages(field: Int): List<Protobuf> = fields[field].orEmpty().map { Protobuf(bytes(field, it), "$name, field $field") }
+    fun messages(field: Int): List<Protobuf> = ofType<ByteArray>(field).map { Protobuf(it, "$name, field $field") }
 
     /** Numbers of a repeated field, in its packed and its plain form. */
-    fun allNumbers(field: Int): List<Long> = fields[field].orEmpty().flatMap { value ->
-        if (value is ByteArray) {
-            val packed = ByteBuffer.wrap(value)
-            buildList { while (packed.hasRemaining()) add(varint(packed)) }
-        } else {
-            listOf(value as? Long ?: damaged("field $field is no number"))
+    fun allNumbers(field: Int): List<Int> = fields[field].orEmpty().flatMap { value ->
+        when (value) {
+            is ByteArray -> {
+                val packed = ByteBuffer.wrap(value)
+                buildList { while (packed.hasRemaining()) add(varint(packed).toInt()) }
+            }
+
+            is Long -> listOf(value.toInt())
+
+            else -> emptyList()
         }
     }
 
-    private fun last(field: Int): Any? = fields[field]?.last()
+    /** A parser passes over what has another wire type than it knows: one message may be meant for two readers. */
+    private inline fun <reified T> ofType(field: Int): List<T> = fields[field].orEmpty().filterIsInstance<T>()
 
-    private fun bytes(field: Int, value: Any): ByteArray = value as? ByteArray ?: damaged("field $field has no bytes")
-
-    private fun utf8(field: Int, value: Any): String = try {
-        val text: CharBuffer = Charsets.UTF_8.newDecoder().decode(ByteBuffer.wrap(bytes(field, value)))
+    private fun utf8(field: Int, value: ByteArray): String = try {
+        val text: CharBuffer = Charsets.UTF_8.newDecoder().decode(ByteBuffer.wrap(value))
         text.toString()
     } catch (e: CharacterCodingException) {
         throw BundleException("$name is damaged: field $field is no UTF-8 text", e)

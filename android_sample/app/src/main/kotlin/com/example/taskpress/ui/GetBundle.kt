@@ -21,6 +21,7 @@ import androidx.compose.ui.unit.dp
 import com.example.taskpress.model.BundleInfo
 import com.example.taskpress.model.BundleStore.Companion.megabytes
 import com.example.taskpress.model.LibraryState
+import com.example.taskpress.model.Runtime
 
 /** The three ways to get a bundle in. */
 @Composable
@@ -61,8 +62,9 @@ private fun DownloadPanel(idle: Boolean, actions: AppActions) = Panel {
 internal fun BundleFacts(info: BundleInfo) = Panel {
     val format = info.format
     Fact("Context", info.contextTokens?.let { "$it tokens" } ?: "not said")
-    Fact("Begins with", shown(format.startToken))
-    Fact("Ends at", format.stopTokens.joinToString("  ", transform = ::shown))
+    Fact("Runs in", if (info.runtime == Runtime.MEDIAPIPE) "MediaPipe LLM Inference" else "LiteRT-LM")
+    Fact("Begins with", shown(format.startToken).ifEmpty { format.startTokenId?.let { "token $it" }.orEmpty() })
+    Fact("Ends at", (format.stopTokens.map(::shown) + format.stopTokenIds.map { "token $it" }).joinToString("  "))
     Fact("System", affixes(format.systemPrefix.ifEmpty { format.sessionPrefix }, format.systemSuffix))
     Fact("User", affixes(format.userPrefix, format.userSuffix))
     Fact("Model", affixes(format.modelPrefix, format.modelSuffix))

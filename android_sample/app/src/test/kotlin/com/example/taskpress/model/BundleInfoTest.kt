@@ -6,6 +6,7 @@ import java.io.File
 import kotlin.test.assertContains
 import kotlin.test.assertEquals
 import kotlin.test.assertFailsWith
+import kotlin.test.assertTrue
 import org.junit.Test
 
 /**
@@ -13,11 +14,21 @@ import org.junit.Test
  * them are made, and kept in step with taskpress, by tests/bundler/test_android_bundles.py.
  */
 class BundleInfoTest {
+    private companion object {
+        /** Messages of MediaPipe's engine before TFLite, which no bundle of today has. */
+        val OLD_ENGINE = setOf("transformer", "submodel_transformer", "vision_encoder", "audio_encoder").map { "${it}_parameters" }.toSet()
+    }
+
     @Test fun sameFieldsAsTaskpressInspect() {
         for (name in listOf("chatml", "session")) {
-            val shown = Json.read(resource("$name.json").readText())
+            val shown = Json.read(resource("$name-of-task.json").readText())
             val read = BundleInfo.read(resource("$name.task"))
-            assertEquals(shown["parameters"], fields(read.format), name)
+
+            @Suppress("UNCHECKED_CAST")
+            val parameters = shown["parameters"] as Map<String, Any?>
+            assertEquals(parameters - OLD_ENGINE, fields(read.format), name)
+            assertTrue(OLD_ENGINE.all { it in parameters && parameters[it] == null }, "the app does not read these")
+            assertEquals(Runtime.MEDIAPIPE, read.runtime)
             assertEquals(shown["size_bytes"], read.sizeBytes)
             assertEquals(BundleKind.TASK, read.kind)
             assertEquals(contextTokens(shown), read.contextTokens)
@@ -25,7 +36,7 @@ class BundleInfoTest {
     }
 
     @Test fun sameEntriesAsTaskpressInspect() {
-        val shown = Json.read(resource("chatml.json").readText())
+        val shown = Json.read(resource("chatml-of-task.json").readText())
         Window.of(resource("chatml.task")) { window ->
             val entries = TaskArchive(window).entries.map { (name, entry) -> mapOf("name" to name, "size_bytes" to entry.sizeBytes) }
 
@@ -38,7 +49,7 @@ class BundleInfoTest {
     @Test fun templateOfAnOlderBundleStandsInFieldEight() {
         val template = "\u0012\u0001U\u001a\u0001V" // fields 2 and 3 of PromptTemplate
         val message = "\u0032\u0001B" + "\u002a\u0001E" + "\u0042\u0006" + template // 6, 5 and 8 of LlmParameters
-        val format = TextFormat.ofTask(message.toByteArray(), "METADATA")
+        val format = TextFormat.ofLlmParameters(Protobuf(message.toByteArray(), "METADATA"), "METADATA")
         assertEquals(TextFormat("B", listOf("E"), userPrefix = "U", userSuffix = "V"), format)
     }
 
@@ -46,6 +57,32 @@ class BundleInfoTest {
         val format = BundleInfo.read(resource("chatml.task")).format
         assertEquals("<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n", format.turn("Hi", first = true))
         assertEquals("<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n", format.turn("Hi", first = false))
+    }
+
+    @Test fun bundlesForLiteRtLmAndForBoth() {
+        for (name in listOf("litertlm.task", "both.task", "small.litertlm")) {
+            val info = BundleInfo.read(resource(name))
+            val shown = Json.read(resource(name.substringBefore('.') + "-of-" + name.substringAfter('.') + ".json").readText())
+            val both = name == "both.task"
+            assertEquals(if (both) Runtime.MEDIAPIPE else Runtime.LITERT_LM, info.runtime, name)
+            @Suppress("UNCHECKED_CAST")
+            val parameters = shown["parameters"] as Map<String, Any?>
+            for (field in listOf(
+                "user_prefix",
+                "user_suffix",
+                "model_prefix",
+            )) {
+                assertEquals(parameters[field], fields(info.format)[field], "$name: $field")
+            }
+            assertEquals(48, info.contextTokens, name)
+            if (both) continue
+            val metadata = shown["llm_metadata"] as Map<*, *>
+            val sampler = metadata["sampler"] as Map<*, *>
+            assertEquals(metadata["max_num_tokens"], info.contextTokens?.toLong(), name)
+            assertEquals(sampler["k"], info.sampler?.topK?.toLong(), name)
+            assertEquals(sampler["temperature"], info.sampler?.temperature.toString().toDouble(), name)
+            assertEquals(listOf(1, 2), listOf(info.format.startTokenId, info.format.stopTokenIds.single()), name)
+        }
     }
 
     @Test fun litertlmSaysItsContextAndSampling() {
@@ -83,8 +120,17 @@ class BundleInfoTest {
         .filter { !java.lang.reflect.Modifier.isStatic(it.modifiers) }
         .associate { field ->
             field.isAccessible = true
-            field.name.replace(Regex("[A-Z]")) { "_" + it.value.lowercase() } to field.get(format)
+            snake(field.name) to json(field.get(format))
         }
+
+    private fun snake(name: String) = name.replace(Regex("[A-Z]")) { "_" + it.value.lowercase() }
+
+    private fun json(value: Any?): Any? = when (value) {
+        is Int -> value.toLong()
+        is List<*> -> value.map(::json)
+        is AnswerChannel -> mapOf("channel_name" to value.channelName, "start" to value.start, "end" to value.end)
+        else -> value
+    }
 
     @Suppress("UNCHECKED_CAST")
     private fun contextTokens(shown: Map<String, Any?>): Int {
