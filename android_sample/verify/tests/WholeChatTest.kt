@@ -32,7 +32,7 @@ class WholeChatTest {
 
     @After fun end() = scope.cancel()
 
-    private fun await(what: (ChatState) -> Boolean): ChatState = runBlocking { withTimeout(60_000) { chat.state.first(what) } }
+    private fun await(what: (ChatState) -> Boolean): ChatState = runBlocking { withTimeout(20_000) { chat.state.first(what) } }
 
     private fun load(name: String, kind: BundleKind) {
         chat.load(request("$name${kind.suffix}", kind))

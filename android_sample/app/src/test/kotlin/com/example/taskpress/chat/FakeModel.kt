@@ -85,7 +85,7 @@ class Bench {
     fun request(name: String = "m.task", contextTokens: Int? = 100, sizeBytes: Long = 1L shl 30) =
         LoadRequest(File(name), BundleInfo(BundleKind.TASK, sizeBytes, contextTokens, TextFormat("<s>", listOf("</s>"))))
 
-    fun await(what: (ChatState) -> Boolean): ChatState = runBlocking { withTimeout(60_000) { chat.state.first(what) } }
+    fun await(what: (ChatState) -> Boolean): ChatState = runBlocking { withTimeout(20_000) { chat.state.first(what) } }
 
     fun ready(): FakeModel {
         chat.load(request())

@@ -24,7 +24,7 @@ class BundleLibraryTest {
 
     @After fun end() = scope.cancel()
 
-    private fun await(what: (LibraryState) -> Boolean): LibraryState = runBlocking { withTimeout(60_000) { library.state.first(what) } }
+    private fun await(what: (LibraryState) -> Boolean): LibraryState = runBlocking { withTimeout(20_000) { library.state.first(what) } }
 
     @Test fun aPickerLeftWithoutAChoiceChangesNothing() {
         val before = library.state.value
@@ -36,7 +36,7 @@ class BundleLibraryTest {
     @Test fun aPickedBundleIsCopiedAndHandedOn() {
         val loaded = java.util.concurrent.CompletableFuture<StoredBundle>()
         library.picked(FileSource(resource("chatml.task")), loaded::complete)
-        assertEquals(48, loaded.get(60, java.util.concurrent.TimeUnit.SECONDS).info?.contextTokens)
+        assertEquals(48, loaded.get(20, java.util.concurrent.TimeUnit.SECONDS).info?.contextTokens)
         assertEquals(1, await { it.bundles.isNotEmpty() && it.transfer == null }.bundles.size)
     }
 
@@ -52,7 +52,7 @@ class BundleLibraryTest {
         await { (it.transfer?.progress?.doneBytes ?: 0) > 0 }
         library.cancel()
         await { it.transfer == null }
-        runBlocking { withTimeout(60_000) { while (folder.list().orEmpty().isNotEmpty()) kotlinx.coroutines.delay(5) } }
+        runBlocking { withTimeout(20_000) { while (folder.list().orEmpty().isNotEmpty()) kotlinx.coroutines.delay(5) } }
     }
 
     @Test fun aSecondTransferWaitsForTheFirst() {
