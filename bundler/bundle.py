@@ -1,11 +1,11 @@
 """A bundle of either format, opened: where its parts lie, and what its metadata says."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from . import BundleError, hf_tokenizer, litertlm, llm_metadata, metadata
+from . import BundleError, archive, hf_tokenizer, litertlm, llm_metadata, metadata
 from .litertlm import HF_TOKENIZER
 from .llm_metadata import LlmMetadata
 from .metadata import BundleParameters
@@ -23,6 +23,7 @@ class Bundle:
     """kind: TASK or LITERTLM. parameters: the text format, by the metadata that LiteRT-LM takes.
 
     llm_metadata: what LiteRT-LM's metadata says besides; None where the bundle has LlmParameters.
+    mediapipe: the text format by LlmParameters, where METADATA holds both messages.
     """
 
     path: Path
@@ -30,6 +31,7 @@ class Bundle:
     entries: Mapping[str, Extent]
     parameters: BundleParameters
     llm_metadata: LlmMetadata | None = None
+    mediapipe: BundleParameters | None = None
 
     def read(self, name: str) -> bytes:
         """The data of one part, its CRC-32 checked where there is one. Raises BundleError."""
@@ -43,6 +45,20 @@ def kind_of(path: Path) -> str | None:
     if start == litertlm.MAGIC:
         return LITERTLM
     return TASK if b"PK" in (start[:2], start[4:6]) else None
+
+
+def entries_of(path: Path) -> dict[str, Extent]:
+    """Where the parts of a bundle lie, by name, whatever it is of; nothing else is read.
+
+    Raises BundleError for a file that is not there, is no bundle, or is damaged.
+    """
+    kind = kind_of(path)
+    if kind is None:
+        raise BundleError(f"{path}: is no .task and no .litertlm; needs one")
+    if kind == LITERTLM:
+        return litertlm.read_header(path).entries()
+    with opened(path) as file:
+        return archive.read_directory(file, str(path))
 
 
 def read_bundle(path: Path) -> Bundle:
@@ -63,8 +79,15 @@ def read_bundle(path: Path) -> Bundle:
     data = _read(path, entries, METADATA, _MAX_METADATA_BYTES)
     if kind == TASK and not llm_metadata.is_llm_metadata(data):
         return Bundle(path, kind, entries, metadata.decode(data, where))
-    parameters, described = llm_metadata.decode(data, where, _Texts(path, entries).of)
-    return Bundle(path, kind, entries, parameters, described)
+    texts = _Texts(path, entries)
+    parameters, described = llm_metadata.decode(data, where, texts.of)
+    mediapipe = None
+    if kind == TASK and metadata.is_llm_parameters(data):
+        mediapipe = metadata.decode(data, where)
+        if mediapipe.start_token_id is not None:
+            start = texts.of(mediapipe.start_token_id)
+            mediapipe = replace(mediapipe, start_token=start, start_token_id=None)
+    return Bundle(path, kind, entries, parameters, described, mediapipe)
 
 
 class _Texts:

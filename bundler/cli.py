@@ -15,7 +15,17 @@ from typing import TYPE_CHECKING, Any
 from ..converter import ConversionError
 from ..models import CheckpointError
 from ..tokenization import FORMS, FULL, TokenizerError
-from . import BundleError, bundling, doctor, parity, runtimes, text_format
+from . import (
+    BundleError,
+    bundling,
+    comparing,
+    doctor,
+    parity,
+    repacking,
+    runtimes,
+    text_format,
+    unpacking,
+)
 from .arguments import count, lengths, special
 
 if TYPE_CHECKING:
@@ -99,6 +109,22 @@ def _parser() -> argparse.ArgumentParser:
     text_format.add_arguments(bundle)
     runtimes.add_arguments(bundle)
     bundle.set_defaults(verb=bundling.verb)
+
+    unpacked = verbs.add_parser("unpack", help="the parts of a bundle as files")
+    unpacking.add_arguments(unpacked)
+    unpacked.set_defaults(verb=unpacking.verb)
+
+    repack = verbs.add_parser("repack", help="a bundle in the other format, or with other metadata")
+    repacking.add_arguments(repack)
+    _add_output(repack, "OUT.task|OUT.litertlm")
+    text_format.add_arguments(repack)
+    runtimes.add_arguments(repack)
+    repack.set_defaults(verb=repacking.verb)
+
+    compared = verbs.add_parser("diff", help="how two bundles differ")
+    comparing.add_arguments(compared)
+    _add_json(compared)
+    compared.set_defaults(verb=comparing.verb)
 
     inspect = verbs.add_parser("inspect", help="show what a file holds")
     inspect.add_argument("file", type=Path, help="a .task, .tflite or SentencePiece model")

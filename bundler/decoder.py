@@ -40,6 +40,17 @@ def check_model(path: Path) -> int:
     # With `encode`, the decoder's other inputs are what an encoder makes of another text.
     if "decode" not in names or not prefill or "encode" in names:
         raise _no_llm(str(path), names)
+    return context_length_of(path)
+
+
+def context_length_of(path: Path) -> int:
+    """The tokens that the cache of a model, or of a bundle's, holds; 0 where we cannot tell.
+
+    Raises BundleError for a file that has no model.
+    """
+    model = summarize(path).model
+    if model is None:
+        raise BundleError(f"{path}: has no TFLite model; needs one")
     try:
         return decoder_of(model, str(path)).context_length
     except BundleError:

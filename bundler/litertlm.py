@@ -129,7 +129,7 @@ def write_litertlm(
     with whole_file(output, force=force) as file:
         file.write(_PREAMBLE.pack(MAGIC, *_VERSION, header_end) + header)
         for section, source in zip(placed, parts.values(), strict=True):
-            write_part(file, section.name, section.extent, source)
+            write_part(file, section.name, section.extent, source, checked=False)
 
 
 def read_header(path: Path) -> Header:

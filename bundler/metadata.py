@@ -229,6 +229,16 @@ def decode(data: bytes, where: str) -> BundleParameters:
     )
 
 
+def is_llm_parameters(data: bytes) -> bool:
+    """Whether there is what LlmParameters must have: a stop token, and what begins a chat."""
+    message = _message()
+    try:
+        message.ParseFromString(data)
+    except DecodeError:
+        return False
+    return bool(message.stop_tokens and message.WhichOneof("start_token_union"))
+
+
 def unread_fields(data: bytes, where: str) -> tuple[str, ...]:
     """What METADATA holds and `decode` does not give, for a report.
 

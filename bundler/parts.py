@@ -23,7 +23,8 @@ MODEL = "TF_LITE_PREFILL_DECODE"
 TOKENIZER = "TOKENIZER_MODEL"
 METADATA = "METADATA"
 
-_CHUNK_BYTES = 1 << 20
+_DAMAGED = "its CRC-32 is not the one written beside it; it is damaged"
+_CHUNK_BYTES = 4 << 20
 
 
 @dataclass(frozen=True)
@@ -71,8 +72,10 @@ def size_of(source: Source) -> int:
                 return file.seek(0, os.SEEK_END)
 
 
-def write_part(file: BinaryIO, name: str, extent: Extent, source: Source) -> int:
-    """Writes a part's data where it was planned, and returns its CRC-32.
+def write_part(
+    file: BinaryIO, name: str, extent: Extent, source: Source, *, checked: bool = True
+) -> int:
+    """Writes a part's data where it was planned, and returns its CRC-32, or 0 if not `checked`.
 
     A chunk is in memory at a time. Raises BundleError for a source that is of another size by now
     or cannot be read.
@@ -81,27 +84,43 @@ def write_part(file: BinaryIO, name: str, extent: Extent, source: Source) -> int
     match source:
         case bytes():
             file.write(source)
-            return zlib.crc32(source)
+            return zlib.crc32(source) if checked else 0
         case Written():
             room = _Room(file, name, extent)
             source.write(cast(BinaryIO, room))
             _refuse_other_size(name, extent.size, room.end)
+            if not checked:
+                return 0
             # read back rather than counted on the way: a header may be patched at the very end
             file.seek(extent.offset)
             return crc32_of(file, extent.size)
         case Piece():
             with open_file(source.path) as original:
                 original.seek(source.offset)
-                return crc32_of(original, extent.size, copy_to=file)
+                return crc32_of(original, extent.size, file, checked=checked)
         case Path():
             with open_file(source) as original:
                 _refuse_other_size(name, extent.size, original.seek(0, os.SEEK_END))
                 original.seek(0)
-                return crc32_of(original, extent.size, copy_to=file)
+                return crc32_of(original, extent.size, file, checked=checked)
 
 
-def crc32_of(file: BinaryIO, size: int, copy_to: BinaryIO | None = None) -> int:
-    """CRC-32 of the next `size` bytes of `file`, which may be copied on the way."""
+def write_part_to(out: BinaryIO, bundle: Path, extent: Extent, where: str) -> None:
+    """Copies a part out of its bundle. Raises BundleError where its CRC-32 is not the one stated."""
+    with open_file(bundle) as original:
+        original.seek(extent.offset)
+        checked = extent.crc32 is not None
+        if crc32_of(original, extent.size, out, checked=checked) != (extent.crc32 or 0):
+            raise BundleError(f"{where}: {_DAMAGED}")
+
+
+def crc32_of(
+    file: BinaryIO, size: int, copy_to: BinaryIO | None = None, *, checked: bool = True
+) -> int:
+    """CRC-32 of the next `size` bytes of `file`, which may be copied on the way.
+
+    checked: whether it is computed, which takes as long as copying does; else 0 is returned.
+    """
     crc32, left = 0, size
     while left:
         try:
@@ -112,7 +131,8 @@ def crc32_of(file: BinaryIO, size: int, copy_to: BinaryIO | None = None) -> int:
             raise BundleError(f"{file.name}: ended {left} bytes too early; it changed meanwhile")
         if copy_to is not None:
             copy_to.write(chunk)
-        crc32 = zlib.crc32(chunk, crc32)
+        if checked:
+            crc32 = zlib.crc32(chunk, crc32)
         left -= len(chunk)
     return crc32
 
@@ -126,7 +146,7 @@ def part_bytes(file: BinaryIO, extent: Extent, where: str) -> bytes:
             f"{where}: ends {extent.size - len(data)} bytes too early; it was cut off"
         )
     if extent.crc32 is not None and zlib.crc32(data) != extent.crc32:
-        raise BundleError(f"{where}: its CRC-32 is not the one written beside it; it is damaged")
+        raise BundleError(f"{where}: {_DAMAGED}")
     return data
 
 

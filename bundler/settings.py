@@ -102,6 +102,25 @@ def parameters_for(
     return TextFormat(parameters, chat, notes, proven)
 
 
+def changed(text: TextFormat, settings: BundleSettings, tokenizer: Tokenizer) -> TextFormat:
+    """The text format of a bundle that exists, with what the user says in the place of its own.
+
+    A prefix that is given makes all chats those of the prefixes. Raises BundleError for tokens
+    that the tokenizer has not.
+    """
+    given = settings.given()
+    if any(name in given for name in AFFIXES):
+        return _as_given(text.parameters, given, tokenizer)
+    parameters = replace(text.parameters, **given)
+    _check(parameters, tokenizer)
+    start = parameters.start_token
+    return replace(
+        text,
+        parameters=parameters,
+        chat=replace(text.chat, start_token=start, stops=parameters.stop_tokens),
+    )
+
+
 def _as_given(
     parameters: BundleParameters, given: Mapping[str, Any], tokenizer: Tokenizer
 ) -> TextFormat:

@@ -1,0 +1,168 @@
+"""unpack, repack and diff, on the tiny bundle that the other tests build."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from litert_lm_builder.runtime.proto import llm_metadata_pb2
+from taskpress.bundler import BundleError
+from taskpress.bundler.bundle import Bundle, read_bundle
+from taskpress.bundler.comparing import Difference, differences
+from taskpress.bundler.parts import METADATA, MODEL, TOKENIZER
+from taskpress.bundler.run import Chat
+from taskpress.bundler.unpacking import unpack
+
+Refused = Callable[..., str]
+
+
+@pytest.fixture(scope="module")
+def run(request: pytest.FixtureRequest) -> Callable[..., str]:
+    def run(*arguments: object) -> str:
+        from taskpress.bundler.cli import main
+
+        assert main([str(argument) for argument in arguments]) == 0
+        return ""
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def forms(
+    tiny_task: Path, run: Callable[..., str], tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Bundle]:
+    """The tiny bundle in each form that repack makes of it."""
+    folder = tmp_path_factory.mktemp("forms")
+    run("repack", tiny_task, "-o", folder / "x.litertlm")
+    run("repack", tiny_task, "-o", folder / "litertlm.task", "--metadata", "litertlm")
+    run("repack", tiny_task, "-o", folder / "both.task", "--metadata", "both")
+    names = ("x.litertlm", "litertlm.task", "both.task")
+    return {"task": read_bundle(tiny_task)} | {name: read_bundle(folder / name) for name in names}
+
+
+def test_the_parts_are_the_same_bytes(forms: dict[str, Bundle]) -> None:
+    for bundle in forms.values():
+        for name in (MODEL, TOKENIZER):
+            assert bundle.read(name) == forms["task"].read(name)
+
+
+def test_the_other_format_has_the_same_tokens(forms: dict[str, Bundle]) -> None:
+    answers = {}
+    for name in ("task", "x.litertlm", "litertlm.task"):
+        with Chat(forms[name].path) as chat:
+            answers[name] = [chat.ask(word, 3) for word in ("a", "b")]
+    prompts = {name: [a.prompt_tokens for a in given] for name, given in answers.items()}
+    assert prompts["x.litertlm"] == prompts["litertlm.task"]
+    # cut off after 3 tokens: without its stop token the answers end in different ways
+    assert prompts["x.litertlm"][0] == prompts["task"][0]
+
+
+def test_there_and_back_changes_no_chat(
+    forms: dict[str, Bundle], run: Callable[..., str], tmp_path: Path
+) -> None:
+    run("repack", forms["x.litertlm"].path, "-o", tmp_path / "back.task")
+    back, first = read_bundle(tmp_path / "back.task").parameters, forms["task"].parameters
+    for its in (back, first):
+        assert its.start_token == first.start_token
+        assert its.stop_tokens == first.stop_tokens
+    # where one prefix ends and the next begins is not told by the chats: the texts are
+    assert back.session_prefix + back.user_prefix == first.session_prefix + first.user_prefix
+    assert back.user_suffix + back.model_prefix == first.user_suffix + first.model_prefix
+    assert back.model_suffix + back.user_prefix == first.model_suffix + first.user_prefix
+
+
+def test_what_is_not_changed_keeps_its_bytes(
+    forms: dict[str, Bundle], run: Callable[..., str], tmp_path: Path
+) -> None:
+    for name, bundle in forms.items():
+        output = tmp_path / f"again-{name}{'.task' if name == 'task' else ''}"
+        run("repack", bundle.path, "-o", output)
+        assert output.read_bytes() == bundle.path.read_bytes()
+
+
+def test_metadata_is_changed(
+    forms: dict[str, Bundle], run: Callable[..., str], tmp_path: Path
+) -> None:
+    output = tmp_path / "out.litertlm"
+    run(
+        "repack", forms["x.litertlm"].path, "-o", output, "--temperature", "0.5", "--top-k", "7",
+        "--model-type", "qwen3",
+    )  # fmt: skip
+    message = llm_metadata_pb2.LlmMetadata.FromString(read_bundle(output).read(METADATA))
+    assert message.sampler_params.k == 7
+    assert message.llm_model_type.WhichOneof("model_type") == "qwen3"
+    before = llm_metadata_pb2.LlmMetadata.FromString(forms["x.litertlm"].read(METADATA))
+    assert message.jinja_prompt_template == before.jinja_prompt_template
+    run("repack", output, "-o", tmp_path / "2.litertlm", "--stop-token", "<|endoftext|>")
+    again = read_bundle(tmp_path / "2.litertlm")
+    assert again.parameters.stop_tokens == ("<|endoftext|>",)
+    assert again.llm_metadata is not None
+    assert again.llm_metadata.sampler is not None
+    assert again.llm_metadata.sampler.k == 7
+
+
+def test_a_token_that_there_is_not_is_refused(refused: Refused, forms: dict[str, Bundle]) -> None:
+    path = forms["task"].path
+    output = path.with_name("refused.task")
+    refused("repack", path, "-o", output, "--stop-token", "<none>", says="'<none>' is .* ids")
+    refused("repack", path, "-o", output, "--top-k", "3", says="is for LiteRT-LM; give --metadata")
+    refused("repack", path, "-o", path, says="exists; give another name")
+    assert not output.exists()
+
+
+@pytest.mark.parametrize("name", ["task", "x.litertlm"])
+def test_unpacked_files_are_the_parts(forms: dict[str, Bundle], name: str, tmp_path: Path) -> None:
+    bundle = forms[name]
+    files = unpack(bundle.path, tmp_path / "out")
+    assert {file.name for file in files} == {
+        f"{MODEL}.tflite", f"{TOKENIZER}.model", f"{METADATA}.pb", f"{METADATA}.json",
+    }  # fmt: skip
+    for part, ending in ((MODEL, ".tflite"), (TOKENIZER, ".model"), (METADATA, ".pb")):
+        assert (tmp_path / "out" / f"{part}{ending}").read_bytes() == bundle.read(part)
+    described = json.loads((tmp_path / "out" / f"{METADATA}.json").read_text())
+    assert described["parameters"]["stop_tokens"] == list(bundle.parameters.stop_tokens)
+    with pytest.raises(BundleError, match="out: exists; name a folder that does not"):
+        unpack(bundle.path, tmp_path / "out")
+
+
+def test_a_damaged_part_leaves_no_folder(forms: dict[str, Bundle], tmp_path: Path) -> None:
+    data = bytearray(forms["task"].path.read_bytes())
+    data[forms["task"].entries[MODEL].offset + 5000] ^= 1
+    (tmp_path / "x.task").write_bytes(data)
+    with pytest.raises(BundleError, match="TF_LITE_PREFILL_DECODE: its CRC-32 is not the one"):
+        unpack(tmp_path / "x.task", tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["x.task"]
+
+
+def test_differences(forms: dict[str, Bundle], run: Callable[..., str], tmp_path: Path) -> None:
+    task = forms["task"].path
+    assert list(differences(task, task)) == []
+    found = {each.where for each in differences(task, forms["x.litertlm"].path)}
+    assert {"format", "metadata: chat_template"} <= found
+    assert MODEL not in found
+    run("repack", task, "-o", tmp_path / "y.task", "--stop-token", "<|endoftext|>")
+    assert list(differences(task, tmp_path / "y.task")) == [
+        Difference("metadata: stop_tokens", "('<|im_end|>',)", "('<|endoftext|>',)")
+    ]
+
+
+def test_differing_models_and_tokenizers(forms: dict[str, Bundle], tmp_path: Path) -> None:
+    task = forms["task"]
+    data = bytearray(task.path.read_bytes())
+    at = task.entries[TOKENIZER].offset + task.read(TOKENIZER).index(b"<|im_end|>")
+    data[at : at + 10] = b"<|IM_END|>"
+    (tmp_path / "x.task").write_bytes(data)
+    with pytest.raises(BundleError, match="CRC-32"):  # it is read to tell the pieces
+        list(differences(task.path, tmp_path / "x.task"))
+
+
+def test_the_exit_code_of_diff(
+    forms: dict[str, Bundle], capsys: pytest.CaptureFixture[str]
+) -> None:
+    from taskpress.bundler.cli import main
+
+    task, other = str(forms["task"].path), str(forms["both.task"].path)
+    assert main(["diff", task, task]) == 0
+    assert capsys.readouterr().out == ""
+    assert main(["diff", task, other, "--json"]) == 1
+    assert {"where", "first", "second"} == set(json.loads(capsys.readouterr().out)[0])
