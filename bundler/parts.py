@@ -106,7 +106,7 @@ def write_part(
 
 
 def write_part_to(out: BinaryIO, bundle: Path, extent: Extent, where: str) -> None:
-    """Copies a part out of its bundle. Raises BundleError where its CRC-32 is not the one stated."""
+    """Copies a part out of its bundle. Raises BundleError where its CRC-32 is another."""
     with open_file(bundle) as original:
         original.seek(extent.offset)
         checked = extent.crc32 is not None

@@ -50,14 +50,14 @@ def repack(
     settings: of the text format, packing: for which runtime; what they leave open stays as it is.
     Raises BundleError for what the other format has no place for, and as `write_bundle` does.
     """
-    from .bundle import read_bundle
+    from .bundle import TASK, read_bundle
     from .output import refuse_existing
     from .packing import is_litertlm, write_bundle
     from .parts import METADATA, Piece
 
     refuse_existing(output, force=force)
     bundle = read_bundle(source)
-    if packing.metadata is None and not is_litertlm(output):
+    if packing.metadata is None and bundle.kind == TASK and not is_litertlm(output):
         packing = replace(packing, metadata=_runtime(bundle))
     packing.check(output)
     encoded, notes = _metadata(bundle, output, settings, packing)

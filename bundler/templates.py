@@ -104,7 +104,13 @@ class ChatFormat:
 def chat_of(parameters: BundleParameters) -> ChatFormat:
     """The chats of prefixes that were given, not read from a template."""
     texts = {name: getattr(parameters, name) for name in AFFIXES}
-    return ChatFormat(parameters.start_token, **texts, stops=parameters.stop_tokens)
+    system = parameters.system_prefix or parameters.system_suffix
+    return ChatFormat(
+        parameters.start_token,
+        **texts,
+        stops=parameters.stop_tokens,
+        no_system=None if system else "there is no prefix and suffix for one",
+    )
 
 
 def read_template(

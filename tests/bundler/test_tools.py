@@ -8,6 +8,7 @@ import pytest
 from litert_lm_builder.runtime.proto import llm_metadata_pb2
 from taskpress.bundler import BundleError
 from taskpress.bundler.bundle import Bundle, read_bundle
+from taskpress.bundler.cli import main
 from taskpress.bundler.comparing import Difference, differences
 from taskpress.bundler.parts import METADATA, MODEL, TOKENIZER
 from taskpress.bundler.run import Chat
@@ -17,19 +18,18 @@ Refused = Callable[..., str]
 
 
 @pytest.fixture(scope="module")
-def run(request: pytest.FixtureRequest) -> Callable[..., str]:
-    def run(*arguments: object) -> str:
-        from taskpress.bundler.cli import main
+def run() -> Callable[..., None]:
+    """Runs a verb that succeeds."""
 
+    def run(*arguments: object) -> None:
         assert main([str(argument) for argument in arguments]) == 0
-        return ""
 
     return run
 
 
 @pytest.fixture(scope="module")
 def forms(
-    tiny_task: Path, run: Callable[..., str], tmp_path_factory: pytest.TempPathFactory
+    tiny_task: Path, run: Callable[..., None], tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Bundle]:
     """The tiny bundle in each form that repack makes of it."""
     folder = tmp_path_factory.mktemp("forms")
@@ -47,24 +47,19 @@ def test_the_parts_are_the_same_bytes(forms: dict[str, Bundle]) -> None:
 
 
 def test_the_other_format_has_the_same_tokens(forms: dict[str, Bundle]) -> None:
-    answers = {}
+    prompts = {}
     for name in ("task", "x.litertlm", "litertlm.task"):
         with Chat(forms[name].path) as chat:
-            answers[name] = [chat.ask(word, 3) for word in ("a", "b")]
-    prompts = {name: [a.prompt_tokens for a in given] for name, given in answers.items()}
-    assert prompts["x.litertlm"] == prompts["litertlm.task"]
-    # cut off after 3 tokens: without its stop token the answers end in different ways
-    assert prompts["x.litertlm"][0] == prompts["task"][0]
+            prompts[name] = chat.ask("a", 1).prompt_tokens
+    assert len(set(prompts.values())) == 1
 
 
 def test_there_and_back_changes_no_chat(
-    forms: dict[str, Bundle], run: Callable[..., str], tmp_path: Path
+    forms: dict[str, Bundle], run: Callable[..., None], tmp_path: Path
 ) -> None:
     run("repack", forms["x.litertlm"].path, "-o", tmp_path / "back.task")
     back, first = read_bundle(tmp_path / "back.task").parameters, forms["task"].parameters
-    for its in (back, first):
-        assert its.start_token == first.start_token
-        assert its.stop_tokens == first.stop_tokens
+    assert (back.start_token, back.stop_tokens) == (first.start_token, first.stop_tokens)
     # where one prefix ends and the next begins is not told by the chats: the texts are
     assert back.session_prefix + back.user_prefix == first.session_prefix + first.user_prefix
     assert back.user_suffix + back.model_prefix == first.user_suffix + first.model_prefix
@@ -72,7 +67,7 @@ def test_there_and_back_changes_no_chat(
 
 
 def test_what_is_not_changed_keeps_its_bytes(
-    forms: dict[str, Bundle], run: Callable[..., str], tmp_path: Path
+    forms: dict[str, Bundle], run: Callable[..., None], tmp_path: Path
 ) -> None:
     for name, bundle in forms.items():
         output = tmp_path / f"again-{name}{'.task' if name == 'task' else ''}"
@@ -81,7 +76,7 @@ def test_what_is_not_changed_keeps_its_bytes(
 
 
 def test_metadata_is_changed(
-    forms: dict[str, Bundle], run: Callable[..., str], tmp_path: Path
+    forms: dict[str, Bundle], run: Callable[..., None], tmp_path: Path
 ) -> None:
     output = tmp_path / "out.litertlm"
     run(
@@ -134,7 +129,7 @@ def test_a_damaged_part_leaves_no_folder(forms: dict[str, Bundle], tmp_path: Pat
     assert [path.name for path in tmp_path.iterdir()] == ["x.task"]
 
 
-def test_differences(forms: dict[str, Bundle], run: Callable[..., str], tmp_path: Path) -> None:
+def test_differences(forms: dict[str, Bundle], run: Callable[..., None], tmp_path: Path) -> None:
     task = forms["task"].path
     assert list(differences(task, task)) == []
     found = {each.where for each in differences(task, forms["x.litertlm"].path)}
