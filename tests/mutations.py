@@ -1,0 +1,316 @@
+"""Damaged bundles by the thousand: `python tests/mutations.py --count 100000` prints a table.
+
+Small bundles of both formats, with each kind of metadata and tokenizer, are changed at random, by a
+seed: bits and bytes, numbers at any place replaced by those that break readers, pieces cut out,
+doubled, moved, or taken from another bundle, and the end cut off. Each is then read by all that
+reads files of others: the bundle, `inspect`, `doctor` without its trial, and `unpack`. A result or
+one error of ours, in one line, is right; everything else fails: another exception, more than 2 s,
+more than 300 MB, or the end of the process. `--only KIND:NUMBER` makes one of them again, with its
+traceback.
+"""
+
+import argparse
+import multiprocessing
+import random
+import shutil
+import sys
+import tempfile
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from io import BytesIO
+from multiprocessing.sharedctypes import Synchronized
+from pathlib import Path
+from typing import Any
+
+from taskpress.bundler import BundleError, hf_tokenizer, llm_metadata, metadata
+from taskpress.bundler.both_metadata import encode as encode_both
+from taskpress.bundler.bundle import read_bundle
+from taskpress.bundler.diagnosis import diagnose
+from taskpress.bundler.litertlm import HF_TOKENIZER, write_litertlm
+from taskpress.bundler.llm_metadata import LlmMetadata, Sampler
+from taskpress.bundler.memory import peak_memory_bytes
+from taskpress.bundler.parts import METADATA, MODEL, TOKENIZER
+from taskpress.bundler.settings import TextFormat
+from taskpress.bundler.summary import summarize
+from taskpress.bundler.task import write_task
+from taskpress.bundler.templates import ChatFormat
+from taskpress.bundler.unpacking import unpack
+from taskpress.tokenization import TokenizerError
+
+MOST_SECONDS = 2.0
+MOST_BYTES = 300 << 20
+KINDS = ("task", "litertlm")
+CHAT = ChatFormat(
+    start_token="<s>",
+    session_prefix="<u>be kind</s>",
+    user_prefix="<u>",
+    user_suffix="</s>",
+    model_prefix="<m>",
+    model_suffix="</s>",
+    stops=("</s>",),
+)
+
+
+@dataclass
+class Outcome:
+    """What became of some inputs. failures: "KIND:NUMBER: what happened"."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    slowest: float = 0.0
+    peak: int = 0
+    failures: list[str] = field(default_factory=list)
+
+    def add(self, other: "Outcome") -> None:
+        self.counts += other.counts
+        self.slowest = max(self.slowest, other.slowest)
+        self.peak = max(self.peak, other.peak)
+        self.failures += other.failures
+
+
+def bases(folder: Path, model: bytes, tokenizer: bytes) -> dict[str, list[bytes]]:
+    """Whole bundles, by kind. model, tokenizer: small ones."""
+    described = LlmMetadata(64, chat_template="{{ 1 }}", sampler=Sampler("top_p", 4, 0.9, 0.5))
+    parameters = CHAT.parameters(("</s>",))
+    ids = ["<unk>", "<s>", "</s>"].index
+    theirs = llm_metadata.encode(parameters, described, ids)
+    both = encode_both(TextFormat(parameters, CHAT), described, ids)
+    document = (
+        b'{"version": "1.0", "added_tokens": [], "model": {"type": "BPE", "vocab": '
+        b'{"<unk>": 0, "<s>": 1, "</s>": 2, "a": 3}, "merges": []}}'
+    )
+    found: dict[str, list[bytes]] = {kind: [] for kind in KINDS}
+    path = folder / "base"
+    for data in (metadata.encode(parameters), theirs, both):
+        write_task(path, {MODEL: model, TOKENIZER: tokenizer, METADATA: data}, force=True)
+        found["task"].append(path.read_bytes())
+    for name, data in ((TOKENIZER, tokenizer), (HF_TOKENIZER, hf_tokenizer.pack(document))):
+        write_litertlm(path, {METADATA: theirs, name: data, MODEL: model}, force=True)
+        found["litertlm"].append(path.read_bytes())
+    return found
+
+
+def mutated(originals: list[bytes], number: int, seed: int) -> bytes:
+    """The input of a number; the same one for the same arguments."""
+    draw = random.Random(f"{seed}:{number}")
+    data = bytearray(draw.choice(originals))
+    # half of a small bundle is padding: change what is something, most of the time
+    filled = [at for at in range(0, len(data), 64) if any(data[at : at + 64])]
+    for _ in range(draw.choice((1, 1, 1, 2, 3, 8))):
+        at = min(len(data) - 1, draw.choice(filled) + draw.randrange(64))
+        if at < 0:
+            break
+        draw.choice(CHANGES)(data, at, draw, originals)
+    return bytes(data)
+
+
+Change = Callable[[bytearray, int, random.Random, list[bytes]], None]
+
+
+def _bit(data: bytearray, at: int, draw: random.Random, _: list[bytes]) -> None:
+    data[at] ^= 1 << draw.randrange(8)
+
+
+def _byte(data: bytearray, at: int, draw: random.Random, _: list[bytes]) -> None:
+    data[at] = draw.choice((0, 1, 0x7F, 0x80, 0xFF, draw.randrange(256)))
+
+
+def _number(data: bytearray, at: int, draw: random.Random, _: list[bytes]) -> None:
+    """Another one of 1 to 8 bytes: a limit, or near what is there, or near the file's size."""
+    size = draw.choice((1, 2, 4, 4, 8))
+    at -= at % size
+    there = int.from_bytes(data[at : at + size], "little")
+    other = draw.choice(
+        (0, 1, 2**31 - 1, 2**31, 2**32 - 1, 2**63, 2**64 - 1, len(data), at, there + 1, there - 1,
+         there * 2, there + 4, -there, draw.getrandbits(64))
+    )  # fmt: skip
+    data[at : at + size] = (other % (1 << 8 * size)).to_bytes(size, "little")
+
+
+def _cut(data: bytearray, at: int, draw: random.Random, _: list[bytes]) -> None:
+    del data[at : at + draw.choice((1, 4, 64, draw.randrange(1, 4096)))]
+
+
+def _end(data: bytearray, at: int, draw: random.Random, _: list[bytes]) -> None:
+    del data[at:]
+
+
+def _double(data: bytearray, at: int, draw: random.Random, _: list[bytes]) -> None:
+    size = draw.choice((1, 4, 30, 64, 512))
+    data[at:at] = data[at : at + size]
+
+
+def _insert(data: bytearray, at: int, draw: random.Random, _: list[bytes]) -> None:
+    data[at:at] = draw.randbytes(draw.choice((1, 2, 4, 16)))
+
+
+def _move(data: bytearray, at: int, draw: random.Random, _: list[bytes]) -> None:
+    size, start = draw.choice((4, 8, 32, 256)), draw.randrange(len(data))
+    data[at : at + size] = data[start : start + size]
+
+
+def _splice(data: bytearray, at: int, draw: random.Random, originals: list[bytes]) -> None:
+    data[at:] = draw.choice(originals)[at:]
+
+
+CHANGES: tuple[Change, ...] = (
+    _bit, _bit, _byte, _byte, _number, _number, _number, _number,
+    _cut, _end, _double, _insert, _move, _splice,
+)  # fmt: skip
+
+
+def read(path: Path, folder: Path) -> Iterator[tuple[str, Callable[[], Any]]]:
+    """All that reads a bundle, by name."""
+    yield "bundle", lambda: read_bundle(path)
+    yield "inspect", lambda: _shown(summarize(path))
+    yield "doctor", lambda: diagnose(path, trial=False)
+    yield "unpack", lambda: unpack(path, folder)
+
+
+def _shown(summary: Any) -> str:
+    return str(summary.to_dict()) + summary.table()
+
+
+def attempt(data: bytes, folder: Path, name: str, outcome: Outcome) -> None:
+    """Lets everything read the input; what is wrong goes to the outcome's failures."""
+    path, unpacked = folder / "input", folder / "unpacked"
+    path.write_bytes(data)
+    for reader, call in read(path, unpacked):
+        started = time.monotonic()
+        try:
+            call()
+            outcome.counts[f"{reader}: a result"] += 1
+        except (BundleError, TokenizerError) as error:
+            outcome.counts[f"{reader}: an error"] += 1
+            if not str(error).isprintable():
+                outcome.failures.append(f"{name}: {reader}: not one line of text: {error!r}")
+        except Exception as error:
+            trace = traceback.extract_tb(error.__traceback__)[-1]
+            outcome.failures.append(
+                f"{name}: {reader}: {error!r:.200} at {Path(trace.filename).name}:{trace.lineno}"
+            )
+        taken = time.monotonic() - started
+        outcome.slowest = max(outcome.slowest, taken)
+        if taken > MOST_SECONDS:
+            outcome.failures.append(f"{name}: {reader}: took {taken:.1f} s")
+    shutil.rmtree(unpacked, ignore_errors=True)
+    outcome.peak = max(outcome.peak, peak_memory_bytes())
+
+
+def run(originals: dict[str, list[bytes]], kind: str, numbers: range, seed: int) -> Outcome:
+    """In processes that may end: what they had begun then failed, and the rest goes on."""
+    total, first = Outcome(), numbers.start
+    context = multiprocessing.get_context("spawn")  # with nothing in memory of this one
+    while first < numbers.stop:
+        at = context.Value("q", first)
+        queue = context.Queue()
+        rest = range(first, numbers.stop)
+        process = context.Process(target=_work, args=(originals[kind], kind, rest, seed, at, queue))
+        process.start()
+        ended = _ended(process, queue, at)
+        if isinstance(ended, Outcome):
+            total.add(ended)
+            break
+        total.failures.append(f"{kind}:{at.value}: {ended}")
+        first = at.value + 1
+    if total.peak > MOST_BYTES:
+        total.failures.append(f"{kind}: {total.peak >> 20} MB of memory")
+    return total
+
+
+def _ended(process: Any, queue: Any, at: "Synchronized[int]") -> Outcome | str:
+    """What the process found, or what became of it: it may hang in native code."""
+    last, since = at.value, time.monotonic()
+    while True:
+        if not queue.empty():
+            found = queue.get()
+            process.join()
+            return found
+        if not process.is_alive():
+            return f"the process ended with {process.exitcode}"
+        if at.value != last:
+            last, since = at.value, time.monotonic()
+        if time.monotonic() - since > 5 * MOST_SECONDS:
+            process.kill()
+            process.join()
+            return "hangs"
+        time.sleep(0.01)
+
+
+def _work(
+    originals: list[bytes],
+    kind: str,
+    numbers: range,
+    seed: int,
+    at: "Synchronized[int]",
+    queue: Any,
+) -> None:
+    outcome = Outcome()
+    shared = Path("/dev/shm")  # a file system in memory, where there is one
+    with tempfile.TemporaryDirectory(dir=shared if shared.is_dir() else None) as folder:
+        for number in numbers:
+            at.value = number
+            attempt(mutated(originals, number, seed), Path(folder), f"{kind}:{number}", outcome)
+    queue.put(outcome)
+
+
+def small_parts() -> tuple[bytes, bytes]:
+    """A model with the signatures of an LLM and no weights to speak of, and a tokenizer."""
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(1) as pool:  # torch's memory is not to be counted here
+        return pool.apply(_small_parts)
+
+
+def _small_parts() -> tuple[bytes, bytes]:
+    from echo_model import EchoModel
+    from handmade_sentencepiece import CONTROL, NORMAL, UNKNOWN, USER_DEFINED
+    from handmade_sentencepiece import model as sentencepiece
+    from taskpress.converter.convert import plan_model, values_of, write_model
+    from taskpress.converter.signatures import decoder_signatures
+
+    model, out = EchoModel(64, 2), BytesIO()
+    plan = plan_model(model, decoder_signatures(model, (4,), 16), values_of(model))
+    write_model(plan, values_of(model), out)
+    tokenizer = sentencepiece(
+        ("<unk>", UNKNOWN), ("<s>", CONTROL), ("</s>", USER_DEFINED), ("a", NORMAL)
+    )
+    return out.getvalue(), tokenizer
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--count", type=int, default=2000, help="inputs, half of each kind")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", metavar="KIND:NUMBER")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        originals = bases(Path(folder), *small_parts())
+        if arguments.only:
+            kind, _, number = arguments.only.partition(":")
+            path = Path(folder) / "input"
+            path.write_bytes(mutated(originals[kind], int(number), arguments.seed))
+            for reader, call in read(path, Path(folder) / "unpacked"):
+                print(f"--- {reader}")
+                try:
+                    call()
+                except (BundleError, TokenizerError) as error:
+                    print(f"error: {error}")
+            return 0
+    failures = 0
+    for kind in KINDS:
+        outcome = run(originals, kind, range(arguments.count // 2), arguments.seed)
+        print(f"{kind}: {arguments.count // 2:,} inputs, slowest {outcome.slowest:.2f} s, peak "
+              f"{outcome.peak >> 20} MB, {len(outcome.failures)} failures")  # fmt: skip
+        for name, count in sorted(outcome.counts.items()):
+            print(f"  {name:<20} {count:>8,}")
+        for failure in outcome.failures[:20]:
+            print(f"  {failure}")
+        failures += len(outcome.failures)
+    return int(failures > 0)
+
+
+if __name__ == "__main__":
+    sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
+    sys.exit(main())
