@@ -21,13 +21,16 @@ from . import BundleError, metadata
 from .answer_quality import AnswerQuality
 from .bundle import read_bundle
 from .embedding_quality import EmbeddingQuality
+from .hf_tokenizer import JSON, dumped, pack
+from .litertlm import HF_TOKENIZER
 from .output import refuse_existing, whole_file
-from .packing import Packing, metadata_of, write_bundle
+from .packing import Packing, is_litertlm, metadata_of, write_bundle
 from .parts import METADATA, MODEL, TOKENIZER, Source, Written
 from .progress import Progress, percent, progress
 from .quality import Quality
 from .rebuild import (
     Encode,
+    document,
     encoder,
     encoder_of,
     has_tokenizer,
@@ -147,12 +150,17 @@ def build(
     output: a `.task`, or a `.litertlm` where its name ends so. settings: what is not to be taken
     from the checkpoint. packing: for which runtime; a sampler that it leaves open is taken from
     generation_config.json, where the metadata has a place for it. tokenizer_form: `full`, or
-    `plain` for runtimes that read pieces one by one. ignore_flags: of added tokens, as for
+    `plain` for runtimes that read pieces one by one, or JSON, the tokenizer.json itself, for a
+    `.litertlm`. ignore_flags: of added tokens, as for
     `Published.build`. compare, errors: as for `convert`.
     """
     started, options, packing = time.monotonic(), options or Options(), packing or Packing()
     refuse_existing(output, force=force)
     packing.check(output)
+    if tokenizer_form == JSON and not is_litertlm(output):
+        raise BundleError(
+            f"{output}: a .task holds a SentencePiece model; a tokenizer.json needs a .litertlm"
+        )
     with open_checkpoint(source) as checkpoint:
         if is_encoder(checkpoint) or is_encoder_decoder(checkpoint):
             kind = "an encoder" if is_encoder(checkpoint) else "an encoder-decoder"
@@ -160,10 +168,15 @@ def build(
                 f"{checkpoint.path}: {model_type_of(checkpoint.config)} is {kind}, and a "
                 "bundle holds an LLM; use taskpress convert"
             )
-        tokenizer = _tokenizer(checkpoint, tokenizer_form, ignore_flags)
+        # the ids of a tokenizer.json are checked by its rebuild as well
+        form = FULL if tokenizer_form == JSON else tokenizer_form
+        tokenizer = _tokenizer(checkpoint, form, ignore_flags)
         text = parameters_for(checkpoint, tokenizer, settings or BundleSettings())
         packing = packing.with_sampler_of(output, checkpoint.generation_config)
         encoded, lacking = metadata_of(output, text, tokenizer, options.context_length, packing)
+        bundled = {TOKENIZER: tokenizer}
+        if tokenizer_form == JSON:
+            bundled = {HF_TOKENIZER: pack(dumped(document(checkpoint)))}
         from .conversion import Conversion
 
         conversion = Conversion(checkpoint, output, options, encoder_of(tokenizer), started)
@@ -171,7 +184,7 @@ def build(
 
         def write(report: Progress) -> None:
             model = Written(size, lambda out: conversion.write(out, report))
-            entries: dict[str, Source] = {MODEL: model, TOKENIZER: tokenizer, METADATA: encoded}
+            entries: dict[str, Source] = {MODEL: model, METADATA: encoded, **bundled}
             write_bundle(output, entries, packing, force=force)
 
         bundle = {
@@ -180,7 +193,8 @@ def build(
             "chats": [asdict(chat) for chat in text.proven],
             "notes": text.notes + lacking,
         }
-        report = conversion.run(write, size + len(tokenizer) + len(encoded), bundle)
+        others = sum(map(len, bundled.values())) + len(encoded)
+        report = conversion.run(write, size + others, bundle)
         return conversion.compared(report, read_bundle(output).read(MODEL)) if compare else report
 
 

@@ -78,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_conversion(build)
     text_format.add_arguments(build)
     runtimes.add_arguments(build)
-    _add_form(build, "--tokenizer-form")
+    _add_form(build, "--tokenizer-form", (*FORMS, "json"))
     build.set_defaults(verb=_build)
 
     convert = verbs.add_parser("convert", help="checkpoint to .tflite model")
@@ -90,7 +90,7 @@ def _parser() -> argparse.ArgumentParser:
     tokenizer = verbs.add_parser("tokenizer", help="any tokenizer to SentencePiece model")
     tokenizer.add_argument("source", metavar="SOURCE", help=_TOKENIZER)
     _add_given(tokenizer)
-    _add_form(tokenizer, "--form")
+    _add_form(tokenizer, "--form", FORMS)
     _add_output(tokenizer, "tokenizer.model")
     tokenizer.set_defaults(verb=_tokenizer)
 
@@ -173,13 +173,15 @@ def _add_given(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_form(parser: argparse.ArgumentParser, option: str) -> None:
+def _add_form(parser: argparse.ArgumentParser, option: str, forms: Sequence[str]) -> None:
+    as_it_is = "; json: tokenizer.json as it is, in a .litertlm" if "json" in forms else ""
     parser.add_argument(
         option,
-        choices=FORMS,
+        choices=forms,
         default=FULL,
         help="full: the most exact, for runtimes that call SentencePiece's Encode and Decode; "
-        "plain: for those that read pieces one by one, each the text of its token (%(default)s)",
+        f"plain: for those that read pieces one by one, each the text of its token{as_it_is} "
+        "(%(default)s)",
     )
     parser.add_argument(
         "--ignore-flags",

@@ -2,14 +2,22 @@
 
 import json
 import zlib
+from collections.abc import Mapping
+from typing import Any
 
 from tokenizers import Tokenizer
 
 from ..tokenization.tokenizer_json import original, validate
 from . import BundleError
 
+JSON = "json"  # beside the forms of a SentencePiece model
 MAX_BYTES = 256 << 20
 _SIZE_BYTES = 8
+
+
+def dumped(document: Mapping[str, Any]) -> bytes:
+    """A tokenizer.json, compact."""
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def pack(document: bytes) -> bytes:

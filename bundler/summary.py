@@ -6,12 +6,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from . import BundleError, llm_metadata, metadata
-from .bundle import MAX_TOKENIZER_BYTES, Bundle, read_bundle
+from . import BundleError, hf_tokenizer, llm_metadata, metadata
+from .bundle import LITERTLM, MAX_TOKENIZER_BYTES, Bundle, entries_of, read_bundle
 from .files import open_file, unreadable
-from .litertlm import MAGIC
+from .litertlm import HF_TOKENIZER, MAGIC
 from .llm_metadata import LlmMetadata
-from .parts import METADATA, MODEL, TOKENIZER
+from .parts import METADATA, MODEL, TOKENIZER, Extent
 from .tflite import IDENTIFIER, ModelSummary, SignatureSummary, TensorSummary, summarize_model
 from .tokenizer import load_tokenizer
 
@@ -28,7 +28,11 @@ class EntrySummary:
 
 @dataclass(frozen=True)
 class TokenizerSummary:
-    """A SentencePiece model: how many pieces of each kind, ids of unk, bos, eos, pad (-1: none)."""
+    """How many pieces of each kind a tokenizer has.
+
+    model_type: of a SentencePiece model, whose ids of unk, bos, eos and pad are told (-1: none), or
+    "tokenizer.json", which names none.
+    """
 
     size_bytes: int
     model_type: str
@@ -81,6 +85,10 @@ def summarize(path: Path) -> Summary:
                     model = summarize_model(data, 0, size_bytes, str(path))
                 return Summary(str(path), "tflite", size_bytes, model=model)
             if b"PK" in (start[:2], start[4:6]) or start == MAGIC:
+                entries = entries_of(path)
+                if start == MAGIC and not {MODEL, METADATA} <= entries.keys():
+                    # of an embedding model, say: there is no text format, but parts there are
+                    return Summary(str(path), LITERTLM, size_bytes, _entries(entries))
                 with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
                     return _bundle(read_bundle(path), data)
             if start[:1] != b"\n" or size_bytes > MAX_TOKENIZER_BYTES:
@@ -106,19 +114,36 @@ def _bundle(bundle: Bundle, data: mmap.mmap) -> Summary:
                 f"{bundle.path}: {TOKENIZER}: {size} bytes; at most {MAX_TOKENIZER_BYTES} are read"
             )
         tokenizer = _tokenizer(bundle.read(TOKENIZER), f"{bundle.path}: {TOKENIZER}")
+    elif HF_TOKENIZER in bundle.entries:
+        tokenizer = _tokenizer_json(bundle.read(HF_TOKENIZER), f"{bundle.path}: {HF_TOKENIZER}")
     return Summary(
         file=str(bundle.path),
         kind=bundle.kind,
         size_bytes=len(data),
-        entries=tuple(
-            EntrySummary(name, extent.offset, extent.size)
-            for name, extent in bundle.entries.items()
-        ),
+        entries=_entries(bundle.entries),
         model=summarize_model(data, model.offset, model.size, f"{bundle.path}: {MODEL}"),
         tokenizer=tokenizer,
         parameters=bundle.parameters,
         llm_metadata=bundle.llm_metadata,
         unread=unread.unread_fields(bundle.read(METADATA), where),
+    )
+
+
+def _entries(entries: Mapping[str, Extent]) -> tuple[EntrySummary, ...]:
+    return tuple(EntrySummary(name, part.offset, part.size) for name, part in entries.items())
+
+
+def _tokenizer_json(data: bytes, where: str) -> TokenizerSummary:
+    tokenizer = hf_tokenizer.load(data, where)
+    words, all_words = (
+        tokenizer.get_vocab_size(with_added_tokens=added) for added in (False, True)
+    )
+    return TokenizerSummary(
+        size_bytes=len(data),
+        model_type="tokenizer.json",
+        vocabulary=all_words,
+        kinds={"normal": words, "added": all_words - words},
+        ids={},
     )
 
 
@@ -173,10 +198,12 @@ def _lines(summary: Summary) -> Iterator[str]:
 
 
 def _tokenizer_rows(tokenizer: TokenizerSummary) -> Iterator[tuple[str, str]]:
-    yield "model", f"SentencePiece {tokenizer.model_type}, {_size(tokenizer.size_bytes)}"
+    kind = f"SentencePiece {tokenizer.model_type}" if tokenizer.ids else tokenizer.model_type
+    yield "model", f"{kind}, {_size(tokenizer.size_bytes)}"
     kinds = ", ".join(f"{count:,} {kind}" for kind, count in tokenizer.kinds.items())
     yield "pieces", f"{tokenizer.vocabulary:,}: {kinds}"
-    yield "ids", ", ".join(f"{name} {number}" for name, number in tokenizer.ids.items())
+    if tokenizer.ids:
+        yield "ids", ", ".join(f"{name} {number}" for name, number in tokenizer.ids.items())
 
 
 def _model_lines(model: ModelSummary) -> Iterator[str]:

@@ -12,6 +12,7 @@ from taskpress.bundler.cli import main
 from taskpress.bundler.comparing import Difference, differences
 from taskpress.bundler.parts import METADATA, MODEL, TOKENIZER
 from taskpress.bundler.run import Chat
+from taskpress.bundler.summary import summarize
 from taskpress.bundler.unpacking import unpack
 
 Refused = Callable[..., str]
@@ -161,3 +162,45 @@ def test_the_exit_code_of_diff(
     assert capsys.readouterr().out == ""
     assert main(["diff", task, other, "--json"]) == 1
     assert {"where", "first", "second"} == set(json.loads(capsys.readouterr().out)[0])
+
+
+def test_a_tokenizer_json_is_bundled_as_it_is(
+    tiny: Path, refused: Refused, run: Callable[..., None], tmp_path: Path
+) -> None:
+    output, sizes = tmp_path / "x.litertlm", ("--prefill-lengths", 4, "--context-length", 48)
+    form = ("--tokenizer-form", "json")
+    run("build", tiny, "-o", output, *sizes, *form, "--no-smoothing")
+    bundle = read_bundle(output)
+    assert (bundle.parameters.start_token, bundle.parameters.stop_tokens) == (
+        "<|im_start|>", ("<|im_end|>",),
+    )  # fmt: skip
+    unpack(output, tmp_path / "out")
+    unpacked = json.loads((tmp_path / "out" / "HF_TOKENIZER.json").read_bytes())
+    assert unpacked == json.loads((tiny / "tokenizer.json").read_bytes())
+    tokenizer = summarize(output).tokenizer
+    assert tokenizer is not None
+    assert (tokenizer.model_type, tokenizer.vocabulary) == ("tokenizer.json", 512)
+    assert "tokenizer.json, " in summarize(output).table()
+    run("repack", output, "-o", tmp_path / "again.litertlm")
+    assert (tmp_path / "again.litertlm").read_bytes() == output.read_bytes()
+    says = "has a tokenizer.json, and no TOKENIZER_MODEL"
+    refused("repack", output, "-o", tmp_path / "y.task", says=says)
+    says = "a .task holds a SentencePiece model; a tokenizer.json needs a .litertlm"
+    refused("build", tiny, "-o", tmp_path / "y.task", *sizes, *form, says=says)
+    refused("run", output, "hi", says="has no TOKENIZER_MODEL; a SentencePiece model is needed")
+
+
+def test_a_file_without_an_llm_shows_its_parts(tmp_path: Path) -> None:
+    from litert_lm_builder import LitertLmFileBuilder, TfLiteModelType
+
+    (tmp_path / "m.tflite").write_bytes(b"model")
+    builder = LitertLmFileBuilder()
+    builder.add_tflite_model(str(tmp_path / "m.tflite"), TfLiteModelType.TEXT_ENCODER)
+    with (tmp_path / "x.litertlm").open("wb") as out:
+        builder.build(out)
+    summary = summarize(tmp_path / "x.litertlm")
+    assert [entry.name for entry in summary.entries] == ["TF_LITE_TEXT_ENCODER"]
+    assert summary.model is None
+    assert [path.name for path in unpack(tmp_path / "x.litertlm", tmp_path / "out")] == [
+        "TF_LITE_TEXT_ENCODER.tflite"
+    ]
