@@ -38,11 +38,15 @@ class Extent:
 
 @dataclass(frozen=True)
 class Piece:
-    """A part of a file, by its place in there: to be copied out of another bundle."""
+    """A part of a file, by its place in there: to be copied out of another bundle.
+
+    crc32: what the copied bytes must have, where the other bundle says it.
+    """
 
     path: Path
     offset: int
     size: int
+    crc32: int | None = None
 
 
 @dataclass(frozen=True)
@@ -97,7 +101,12 @@ def write_part(
         case Piece():
             with open_file(source.path) as original:
                 original.seek(source.offset)
-                return crc32_of(original, extent.size, file, checked=checked)
+                known = source.crc32 is not None
+                crc32 = crc32_of(original, extent.size, file, checked=checked or known)
+            if known and crc32 != source.crc32:
+                # a new one would hide the damage for good
+                raise BundleError(f"{source.path}: {name}: {_DAMAGED}")
+            return crc32 if checked else 0
         case Path():
             with open_file(source) as original:
                 _refuse_other_size(name, extent.size, original.seek(0, os.SEEK_END))

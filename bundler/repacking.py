@@ -14,9 +14,11 @@ from . import BundleError
 
 if TYPE_CHECKING:
     from .bundle import Bundle
+    from .metadata import BundleParameters
     from .packing import Packing
     from .parts import Source
     from .settings import BundleSettings, TextFormat
+    from .templates import ChatFormat
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -62,7 +64,8 @@ def repack(
     packing.check(output)
     encoded, notes = _metadata(bundle, output, settings, packing)
     parts: dict[str, Source] = {
-        name: Piece(source, extent.offset, extent.size) for name, extent in bundle.entries.items()
+        name: Piece(source, extent.offset, extent.size, extent.crc32)
+        for name, extent in bundle.entries.items()
     }
     write_bundle(output, parts | {METADATA: encoded}, packing, like=source, force=force)
     return notes
@@ -126,7 +129,7 @@ def _text(bundle: "Bundle") -> "TextFormat":
     tokens = [token for token in (parameters.start_token, *parameters.stop_tokens) if token]
     chat = read_template(template, {}, tokens, parameters.start_token or None)
     # the engine writes the start token, so that a template that lacks it lacks nothing
-    chat = replace(chat, stops=parameters.stop_tokens, notes=())
+    chat = _cut_as_told(replace(chat, stops=parameters.stop_tokens, notes=()), parameters)
     notes = () if chat.no_system is None else (f"no system message: {chat.no_system}",)
     of_chat = chat.parameters(parameters.stop_tokens)
     kept = {
@@ -134,3 +137,24 @@ def _text(bundle: "Bundle") -> "TextFormat":
         for name in ("stop_token_ids", "suppressed_tokens", "channels")
     }
     return TextFormat(replace(of_chat, **kept), chat, notes)
+
+
+def _cut_as_told(chat: "ChatFormat", told: "BundleParameters") -> "ChatFormat":
+    """The same chats, cut into prefixes as the prompt templates beside the chat template are.
+
+    What follows a stop token is written by the next turn in a template of ours, so that the
+    template alone does not tell to which of the two it belongs. `chat` itself where the prompt
+    templates do not write the same.
+    """
+    from .templates import AFFIXES, PROOF, PROOF_SYSTEM, messages_of
+
+    names = [name for name in AFFIXES if name.startswith(("user", "model"))]
+    cut = replace(
+        chat,
+        **{name: getattr(told, name) for name in names},
+        session_prefix=(chat.session_prefix + chat.user_prefix).removesuffix(told.user_prefix),
+        system_suffix=(chat.system_suffix + chat.user_prefix).removesuffix(told.user_prefix),
+    )
+    systems = (None,) if chat.no_system is not None else (None, PROOF_SYSTEM)
+    chats = [messages_of(PROOF[:count], system) for system in systems for count in (1, 3, 5)]
+    return cut if all(cut.chat(each) == chat.chat(each) for each in chats) else chat
