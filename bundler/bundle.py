@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from . import BundleError, archive, hf_tokenizer, litertlm, llm_metadata, metadata
 from .litertlm import HF_TOKENIZER
@@ -11,7 +12,7 @@ from .llm_metadata import LlmMetadata
 from .metadata import BundleParameters
 from .parts import METADATA, MODEL, TOKENIZER, Extent, opened, part_bytes
 from .task import read_entries
-from .tokenizer import load_tokenizer
+from .tokenizer import Tokenizer, load_tokenizer
 
 TASK, LITERTLM = "task", "litertlm"
 MAX_TOKENIZER_BYTES = 256 << 20
@@ -97,25 +98,27 @@ class _Texts:
         self._path, self._entries = path, entries
 
     def of(self, token: int) -> str:
-        if not 0 <= token < len(self._texts):
+        tokenizer = self._tokenizer
+        if isinstance(tokenizer, Tokenizer):
+            count, text = len(tokenizer.kinds), tokenizer.spelling
+        else:
+            count, text = tokenizer.get_vocab_size(), tokenizer.id_to_token
+        if not 0 <= token < count:
             raise BundleError(
-                f"{self._path}: {METADATA}: names the token {token}; the tokenizer has "
-                f"{len(self._texts)}"
+                f"{self._path}: {METADATA}: names the token {token}; the tokenizer has {count}"
             )
-        return self._texts[token]
+        return text(token) or ""
 
     @cached_property
-    def _texts(self) -> list[str]:
+    def _tokenizer(self) -> Any:
+        """A Tokenizer of ours, or one of the tokenizers library."""
         names = [name for name in (TOKENIZER, HF_TOKENIZER) if name in self._entries]
         if not names:
             raise BundleError(f"{self._path}: has no tokenizer; one is needed")
         where = f"{self._path}: {names[0]}"
         data = _read(self._path, self._entries, names[0], MAX_TOKENIZER_BYTES)
-        if names[0] == TOKENIZER:
-            processor = load_tokenizer(data, where).processor
-            return [processor.IdToPiece(token) for token in range(len(processor))]
-        tokenizer = hf_tokenizer.load(data, where)
-        return [tokenizer.id_to_token(token) or "" for token in range(tokenizer.get_vocab_size())]
+        load = load_tokenizer if names[0] == TOKENIZER else hf_tokenizer.load
+        return load(data, where)
 
 
 def _read(path: Path, entries: Mapping[str, Extent], name: str, most: int | None = None) -> bytes:

@@ -148,9 +148,9 @@ def _of_tokenizers(one: "Bundle", other: "Bundle") -> Iterator[Difference]:
     if counts[0] != counts[1]:
         yield Difference("tokenizer: pieces", f"{counts[0]:,}", f"{counts[1]:,}")
     differing = [
-        (piece, *(f"{t.processor.IdToPiece(piece)!r}, {t.kinds[piece]}" for t in loaded))
+        (piece, *(f"{t.spelling(piece)!r}, {t.kinds[piece]}" for t in loaded))
         for piece in range(min(counts))
-        if len({(t.processor.IdToPiece(piece), t.kinds[piece]) for t in loaded}) > 1
+        if len({(t.spelling(piece), t.kinds[piece]) for t in loaded}) > 1
     ]
     for piece, mine, theirs in differing[:_SHOWN]:
         yield Difference(f"tokenizer: piece {piece}", mine, theirs)

@@ -8,10 +8,11 @@ import io
 import os
 import zlib
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from . import BundleError
 from .files import open_file, unreadable
@@ -128,21 +129,25 @@ def crc32_of(
 ) -> int:
     """CRC-32 of the next `size` bytes of `file`, which may be copied on the way.
 
-    checked: whether it is computed, which takes as long as copying does; else 0 is returned.
+    checked: whether it is computed, beside the copying, which takes about as long; else 0 is
+    returned.
     """
-    crc32, left = 0, size
-    while left:
-        try:
-            chunk = file.read(min(left, _CHUNK_BYTES))
-        except OSError as error:
-            raise unreadable(file.name, error) from error
-        if not chunk:
-            raise BundleError(f"{file.name}: ended {left} bytes too early; it changed meanwhile")
-        if copy_to is not None:
-            copy_to.write(chunk)
-        if checked:
-            crc32 = zlib.crc32(chunk, crc32)
-        left -= len(chunk)
+    crc32, left, chunk = 0, size, memoryview(bytearray(min(size, _CHUNK_BYTES)))
+    with ThreadPoolExecutor(1) as summing:
+        while left:
+            try:
+                count = cast(Any, file).readinto(chunk[: min(left, len(chunk))])
+            except OSError as error:
+                raise unreadable(file.name, error) from error
+            if not count:
+                raise BundleError(
+                    f"{file.name}: ended {left} bytes too early; it changed meanwhile"
+                )
+            summed = summing.submit(zlib.crc32, chunk[:count], crc32) if checked else None
+            if copy_to is not None:
+                copy_to.write(chunk[:count])
+            crc32 = summed.result() if summed else 0
+            left -= count
     return crc32
 
 

@@ -175,7 +175,7 @@ class _Chat:
             return "none"
         if token >= len(self.tokenizer.kinds):
             return f"{token}, which the bundle's tokenizer lacks"
-        return f"{token} {self.tokenizer.processor.IdToPiece(token)!r}"
+        return f"{token} {self.tokenizer.spelling(token)!r}"
 
 
 def _pairs(ones: Sequence[int], others: Sequence[int]) -> list[tuple[int | None, int | None]]:

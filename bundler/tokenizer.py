@@ -46,6 +46,15 @@ class Tokenizer:
     where: str
     bytes_to_unicode: bool = False
 
+    def spelling(self, piece: int) -> str:
+        """A piece as it is written. Raises BundleError for one that is no UTF-8."""
+        try:
+            return self.processor.IdToPiece(piece)
+        except UnicodeDecodeError as error:
+            raise BundleError(
+                f"{self.where}: the piece {piece} is no UTF-8: {error}; the model is damaged"
+            ) from error
+
     def encode(self, text: str) -> list[int]:
         """The ids of a text, as the engine makes them."""
         return self.processor.EncodeAsIds(_in_letters(text) if self.bytes_to_unicode else text)
@@ -65,7 +74,7 @@ class Tokenizer:
     def check_letters(self) -> None:
         """Refuses a model that does not read GPT-2's letters, as BYTES_TO_UNICODE needs it."""
         for piece, kind in enumerate(self.kinds):
-            text = self.processor.IdToPiece(piece)
+            text = self.spelling(piece)
             if kind == "byte":
                 raise self._no_letters(f"has the byte piece {text!r}, so that it reads bytes")
             if kind in ("normal", "user defined") and not LETTER_BYTES.keys() >= set(text):
@@ -114,7 +123,7 @@ class Tokenizer:
             return f"is the {self.kinds[piece]} piece {piece}; any answer may contain it"
         # a user-defined piece is spelled in letters already where the engine writes those
         ids = self.processor.EncodeAsIds(token)
-        if ids and self.processor.IdToPiece(ids[0]) == _SPACE:
+        if ids and self.spelling(ids[0]) == _SPACE:
             ids = ids[1:]  # some models put a space in front of every text
         if ids != [piece]:
             return f"is the piece {piece}, but its text gives the ids {ids}; only that one may be"
@@ -123,7 +132,7 @@ class Tokenizer:
     def _piece(self, token: str) -> int | None:
         """The id of the piece that is spelled so, unless it is the unknown one."""
         piece = self.processor.PieceToId(token)
-        known = self.processor.IdToPiece(piece) == token and self.kinds[piece] != "unknown"
+        known = self.spelling(piece) == token and self.kinds[piece] != "unknown"
         return piece if known else None
 
     def _as_ids(self, token: str) -> str:

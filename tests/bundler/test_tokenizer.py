@@ -150,3 +150,13 @@ def test_a_trained_model_loads() -> None:
 def test_bytes_that_are_no_model(data: bytes) -> None:
     with pytest.raises(BundleError, match=r"^t\.model: \d+ bytes are no SentencePiece model \("):
         load_tokenizer(data, "t.model")
+
+
+def test_a_piece_that_is_no_text_is_named() -> None:
+    data = model(("<unk>", UNKNOWN), ("<s>", CONTROL)).replace(b"<s>", b"<\xff>")
+    tokenizer = load_tokenizer(data, "x")
+    assert tokenizer.spelling(0) == "<unk>"
+    with pytest.raises(
+        BundleError, match=r"^x: the piece 1 is no UTF-8: .*; the model is damaged$"
+    ):
+        tokenizer.spelling(1)
