@@ -14,7 +14,7 @@ from google.protobuf.unknown_fields import UnknownFieldSet
 
 from . import BundleError
 from .metadata import ENGINE_MESSAGES, BundleParameters, Channel
-from .proto import Messages, message_class
+from .proto import Messages, message_class, parsed
 from .runtimes import GENERIC, MODEL_TYPES
 
 _SAMPLERS = ("", "top_k", "top_p", "greedy")  # SamplerParameters.Type, by number
@@ -231,15 +231,7 @@ def _set_sampler(message: Any, sampler: Sampler) -> None:
 
 
 def _parse(data: bytes, where: str) -> Any:
-    message = _message()
-    try:
-        message.ParseFromString(data)
-    except DecodeError as error:
-        raise BundleError(
-            f"{where}: {len(data)} bytes are no LlmMetadata message ({error}); "
-            "build the bundle anew"
-        ) from error
-    return message
+    return parsed(_message(), data, where)
 
 
 def _message() -> Any:

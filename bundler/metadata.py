@@ -17,7 +17,7 @@ from google.protobuf.message import DecodeError, Message
 from google.protobuf.unknown_fields import UnknownFieldSet
 
 from . import BundleError, engine_parameters
-from .proto import Messages, message_class
+from .proto import Messages, message_class, parsed
 
 _BYTES_TO_UNICODE = 1  # LlmParameters.InputOutputNormalization
 _MAX_INT32 = (1 << 31) - 1
@@ -321,15 +321,7 @@ def is_utf8(text: str) -> bool:
 
 
 def _parse(data: bytes, where: str) -> Any:
-    message = _message()
-    try:
-        message.ParseFromString(data)
-    except DecodeError as error:
-        raise BundleError(
-            f"{where}: {len(data)} bytes are no LlmParameters message ({error}); "
-            "build the bundle anew"
-        ) from error
-    return message
+    return parsed(_message(), data, where)
 
 
 def _message() -> Any:

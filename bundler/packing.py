@@ -28,7 +28,7 @@ class Packing:
     """
 
     metadata: str | None = None
-    model_type: str = GENERIC
+    model_type: str | None = None
     chat_template: str | None = None
     sampler: Sampler | None = None
     alignment: int = 4
@@ -74,24 +74,31 @@ def is_litertlm(output: Path) -> bool:
 
 
 def metadata_of(
-    output: Path, text: TextFormat, tokenizer: bytes, context_length: int, packing: Packing
+    output: Path,
+    text: TextFormat,
+    tokenizer: bytes,
+    context_length: int,
+    packing: Packing,
+    told: LlmMetadata | None = None,
 ) -> tuple[bytes, tuple[str, ...]]:
     """METADATA, and notes on what it cannot carry.
 
     tokenizer: a SentencePiece model. context_length: tokens that the model's cache holds; 0 where
-    that is not known. Raises BundleError as `Packing.check` does, and for what the metadata cannot
-    hold.
+    that is not known. told: what holds where the packing leaves it open. Raises BundleError as
+    `Packing.check` does, and for what the metadata cannot hold.
     """
     packing.check(output)
     runtime = packing.runtime(output)
     if runtime == MEDIAPIPE:
         return metadata.encode(text.parameters), ()
     token_id = load_tokenizer(tokenizer, "the tokenizer").processor.PieceToId
-    described = LlmMetadata(
+    told = told or LlmMetadata()
+    described = replace(
+        told,
         max_num_tokens=context_length,
-        model_type=packing.model_type,
+        model_type=packing.model_type or told.model_type or GENERIC,
         chat_template=packing.chat_template or template_of(text.chat),
-        sampler=packing.sampler,
+        sampler=packing.sampler or told.sampler,
     )
     if runtime == LITERT_LM:
         return llm_metadata.encode(text.parameters, described, token_id), ()

@@ -1,7 +1,11 @@
 """Protobuf messages from a table: no generated code that must match the installed protobuf."""
 
+from typing import Any
+
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
+
+from . import BundleError
 
 # message -> field -> (number, type, "" or "repeated" or the name of its oneof); a type is one of
 # _TYPES or a message that stands above. proto3's "optional" is a oneof of one field, named _FIELD.
@@ -40,3 +44,15 @@ def message_class(package: str, messages: Messages, name: str) -> type[Message]:
     pool = descriptor_pool.DescriptorPool()  # our own: another library may have registered the name
     pool.AddSerializedFile(file.SerializeToString())
     return message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{package}.{name}"))
+
+
+def parsed(message: Any, data: bytes, where: str) -> Any:
+    """The empty `message`, read from bytes. Raises BundleError for what is none of its kind."""
+    try:
+        message.ParseFromString(data)
+    except DecodeError as error:
+        raise BundleError(
+            f"{where}: {len(data)} bytes are no {message.DESCRIPTOR.name} message ({error}); "
+            "build the bundle anew"
+        ) from error
+    return message

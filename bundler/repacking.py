@@ -83,10 +83,13 @@ def _runtime(bundle: "Bundle") -> str:
 def _metadata(
     bundle: "Bundle", output: Path, settings: "BundleSettings", packing: "Packing"
 ) -> tuple[bytes, tuple[str, ...]]:
+    from . import llm_metadata, metadata
     from .decoder import context_length_of
     from .packing import Packing, metadata_of
     from .parts import METADATA, TOKENIZER
-    from .settings import changed
+    from .runtimes import LITERT_LM
+    from .settings import TextFormat, changed
+    from .templates import chat_of
     from .tokenizer import load_tokenizer
 
     runtime = packing.runtime(output)
@@ -99,22 +102,24 @@ def _metadata(
             "checked; unpack it, make a SentencePiece model with taskpress tokenizer, and bundle "
             "anew"
         )
-    data = bundle.read(TOKENIZER)
-    read = _text(bundle)
+    data, described = bundle.read(TOKENIZER), bundle.llm_metadata
+    # a template stays as it is where it can, as prefixes cannot write every one
+    keeps = described is not None and runtime == LITERT_LM and not settings.gives_affixes()
+    read = TextFormat(bundle.parameters, chat_of(bundle.parameters)) if keeps else _text(bundle)
     tokenizer = load_tokenizer(
         data, f"{bundle.path}: {TOKENIZER}", bytes_to_unicode=read.parameters.bytes_to_unicode
     )
     text = changed(read, settings, tokenizer)
-    described = bundle.llm_metadata
-    if described is not None:
-        packing = replace(packing, sampler=packing.sampler or described.sampler)
-        if not settings.given() and packing.chat_template is None and runtime == "litertlm":
-            packing = replace(packing, chat_template=described.chat_template or None)
-        if packing.model_type == Packing.model_type and described.model_type:
-            packing = replace(packing, model_type=described.model_type)
+    if keeps and described is not None:
+        packing = replace(
+            packing, chat_template=packing.chat_template or described.chat_template or None
+        )
     length = (described and described.max_num_tokens) or context_length_of(bundle.path)
-    encoded, lacking = metadata_of(output, text, data, length, packing)
-    return encoded, text.notes + lacking
+    encoded, lacking = metadata_of(output, text, data, length, packing, described)
+    module = metadata if described is None else llm_metadata
+    unread = module.unread_fields(bundle.read(METADATA), f"{bundle.path}: {METADATA}")
+    lost = (f"METADATA: {', '.join(unread)}: not carried over",) if unread else ()
+    return encoded, text.notes + lacking + lost
 
 
 def _text(bundle: "Bundle") -> "TextFormat":

@@ -44,8 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--model-type",
         choices=tuple(MODEL_TYPES),
-        default=GENERIC,
-        help="how LiteRT-LM treats tools and pictures (%(default)s)",
+        help=f"how LiteRT-LM treats tools and pictures ({GENERIC})",
     )
     group.add_argument(
         "--chat-template",

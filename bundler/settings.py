@@ -42,6 +42,10 @@ class BundleSettings:
     channels: tuple[Channel, ...] | None = None
     bytes_to_unicode: bool | None = None
 
+    def gives_affixes(self) -> bool:
+        """Whether a prefix or suffix is given, which all others then go with."""
+        return any(getattr(self, name) is not None for name in AFFIXES)
+
     def given(self) -> dict[str, Any]:
         """The fields that are not None, by name."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
@@ -83,7 +87,7 @@ def parameters_for(
         return _as_given(BundleParameters(start_token="", stop_tokens=()), given, loaded)
     published = document(checkpoint)
     special = _special_tokens(checkpoint, published)
-    if special.chat_template is None or any(name in given for name in AFFIXES):
+    if special.chat_template is None or settings.gives_affixes():
         # A prefix of the user's replaces the template: mixing the two would match neither.
         start = special.named.get("bos_token", "")
         return _as_given(BundleParameters(start, special.stops), given, loaded)
@@ -109,7 +113,7 @@ def changed(text: TextFormat, settings: BundleSettings, tokenizer: Tokenizer) ->
     that the tokenizer has not.
     """
     given = settings.given()
-    if any(name in given for name in AFFIXES):
+    if settings.gives_affixes():
         return _as_given(text.parameters, given, tokenizer)
     parameters = replace(text.parameters, **given)
     _check(parameters, tokenizer)

@@ -10,6 +10,7 @@ from taskpress.bundler import BundleError
 from taskpress.bundler.bundle import Bundle, read_bundle
 from taskpress.bundler.cli import main
 from taskpress.bundler.comparing import Difference, differences
+from taskpress.bundler.litertlm import write_litertlm
 from taskpress.bundler.parts import METADATA, MODEL, TOKENIZER
 from taskpress.bundler.run import Chat
 from taskpress.bundler.summary import summarize
@@ -76,6 +77,10 @@ def test_what_is_not_changed_keeps_its_bytes(
         assert output.read_bytes() == bundle.path.read_bytes()
 
 
+def theirs(path: Path) -> llm_metadata_pb2.LlmMetadata:
+    return llm_metadata_pb2.LlmMetadata.FromString(read_bundle(path).read(METADATA))
+
+
 def test_metadata_is_changed(
     forms: dict[str, Bundle], run: Callable[..., None], tmp_path: Path
 ) -> None:
@@ -84,10 +89,10 @@ def test_metadata_is_changed(
         "repack", forms["x.litertlm"].path, "-o", output, "--temperature", "0.5", "--top-k", "7",
         "--model-type", "qwen3",
     )  # fmt: skip
-    message = llm_metadata_pb2.LlmMetadata.FromString(read_bundle(output).read(METADATA))
+    message = theirs(output)
     assert message.sampler_params.k == 7
     assert message.llm_model_type.WhichOneof("model_type") == "qwen3"
-    before = llm_metadata_pb2.LlmMetadata.FromString(forms["x.litertlm"].read(METADATA))
+    before = theirs(forms["x.litertlm"].path)
     assert message.jinja_prompt_template == before.jinja_prompt_template
     run("repack", output, "-o", tmp_path / "2.litertlm", "--stop-token", "<|endoftext|>")
     again = read_bundle(tmp_path / "2.litertlm")
@@ -204,3 +209,31 @@ def test_a_file_without_an_llm_shows_its_parts(tmp_path: Path) -> None:
     assert [path.name for path in unpack(tmp_path / "x.litertlm", tmp_path / "out")] == [
         "TF_LITE_TEXT_ENCODER.tflite"
     ]
+
+
+def test_what_is_not_asked_for_stays(
+    forms: dict[str, Bundle], run: Callable[..., None], tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    """Of a file of others: a template that no prefixes can write, a field that we do not know."""
+    bundle = forms["x.litertlm"]
+    message = theirs(bundle.path)
+    message.jinja_prompt_template = "{% for m in messages %}{{ m.content[::-1] }}{% endfor %}"
+    message.min_runtime_version = "0.17.0"
+    message.kv_cache_init_value = 3
+    message.llm_model_type.qwen3.SetInParent()
+    parts = {name: bundle.read(name) for name in bundle.entries}
+    parts[METADATA] = message.SerializeToString()
+    write_litertlm(tmp_path / "theirs.litertlm", parts)
+    run("repack", tmp_path / "theirs.litertlm", "-o", tmp_path / "x.litertlm", "--top-k", "9")
+    assert "METADATA: field 10: not carried over" in capsys.readouterr().out
+    found = theirs(tmp_path / "x.litertlm")
+    assert found.jinja_prompt_template == message.jinja_prompt_template
+    assert found.min_runtime_version == "0.17.0"
+    assert found.llm_model_type.WhichOneof("model_type") == "qwen3"
+    assert found.sampler_params.k == 9
+    again = ("repack", tmp_path / "x.litertlm", "-o", tmp_path / "y.litertlm")
+    run(*again, "--model-type", "generic_model")
+    found = theirs(tmp_path / "y.litertlm")
+    assert found.llm_model_type.WhichOneof("model_type") == "generic_model"
+    assert found.sampler_params.k == 9
