@@ -2,9 +2,10 @@
 
 Small bundles of both formats, with each kind of metadata and tokenizer, are changed at random, by a
 seed: bits and bytes, numbers at any place replaced by those that break readers, pieces cut out,
-doubled, moved, or taken from another bundle, and the end cut off. Each is then read by all that
-reads files of others: the bundle, `inspect`, `doctor` without its trial, and `unpack`. A result or
-one error of ours, in one line, is right; everything else fails: another exception, more than 2 s,
+doubled, moved, or taken from another bundle, and the end cut off. Half of the `.task` inputs are
+put together of a changed part, so that its CRC-32 is right. Each is then read by all that reads
+files of others: the bundle, `inspect`, `doctor` without its trial, and `unpack`. A result or one
+error of ours, in one short line, is right; everything else fails: another exception, more than 2 s,
 more than 300 MB, or the end of the process. `--only KIND:NUMBER` makes one of them again, with its
 traceback.
 """
@@ -12,20 +13,24 @@ traceback.
 import argparse
 import multiprocessing
 import random
+import resource
 import shutil
 import sys
 import tempfile
 import time
 import traceback
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from io import BytesIO
+from itertools import product
 from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
+from queue import Empty
 from typing import Any
 
-from taskpress.bundler import BundleError, hf_tokenizer, llm_metadata, metadata
+from taskpress.bundler import BundleError, archive, hf_tokenizer, llm_metadata, metadata
 from taskpress.bundler.both_metadata import encode as encode_both
 from taskpress.bundler.bundle import read_bundle
 from taskpress.bundler.diagnosis import diagnose
@@ -35,13 +40,15 @@ from taskpress.bundler.memory import peak_memory_bytes
 from taskpress.bundler.parts import METADATA, MODEL, TOKENIZER
 from taskpress.bundler.settings import TextFormat
 from taskpress.bundler.summary import summarize
-from taskpress.bundler.task import write_task
 from taskpress.bundler.templates import ChatFormat
 from taskpress.bundler.unpacking import unpack
 from taskpress.tokenization import TokenizerError
 
 MOST_SECONDS = 2.0
 MOST_BYTES = 300 << 20
+MOST_ADDRESSES = 4 << 30  # libraries map a good part of it
+_TOLD = 500  # inputs after which a process tells what it has found
+MOST_CHARACTERS = 500
 KINDS = ("task", "litertlm")
 CHAT = ChatFormat(
     start_token="<s>",
@@ -70,8 +77,16 @@ class Outcome:
         self.failures += other.failures
 
 
-def bases(folder: Path, model: bytes, tokenizer: bytes) -> dict[str, list[bytes]]:
-    """Whole bundles, by kind. model, tokenizer: small ones."""
+@dataclass(frozen=True)
+class Base:
+    """A whole bundle, and what it is made of."""
+
+    data: bytes
+    parts: dict[str, bytes]
+
+
+def bases(folder: Path, model: bytes, tokenizers: list[bytes]) -> dict[str, list[Base]]:
+    """Whole bundles, by kind. model, tokenizers: small ones."""
     described = LlmMetadata(64, chat_template="{{ 1 }}", sampler=Sampler("top_p", 4, 0.9, 0.5))
     parameters = CHAT.parameters(("</s>",))
     ids = ["<unk>", "<s>", "</s>"].index
@@ -81,28 +96,51 @@ def bases(folder: Path, model: bytes, tokenizer: bytes) -> dict[str, list[bytes]
         b'{"version": "1.0", "added_tokens": [], "model": {"type": "BPE", "vocab": '
         b'{"<unk>": 0, "<s>": 1, "</s>": 2, "a": 3}, "merges": []}}'
     )
-    found: dict[str, list[bytes]] = {kind: [] for kind in KINDS}
+    found: dict[str, list[Base]] = {kind: [] for kind in KINDS}
     path = folder / "base"
-    for data in (metadata.encode(parameters), theirs, both):
-        write_task(path, {MODEL: model, TOKENIZER: tokenizer, METADATA: data}, force=True)
-        found["task"].append(path.read_bytes())
-    for name, data in ((TOKENIZER, tokenizer), (HF_TOKENIZER, hf_tokenizer.pack(document))):
-        write_litertlm(path, {METADATA: theirs, name: data, MODEL: model}, force=True)
-        found["litertlm"].append(path.read_bytes())
+    for data, tokenizer in product((metadata.encode(parameters), theirs, both), tokenizers):
+        parts = {MODEL: model, TOKENIZER: tokenizer, METADATA: data}
+        found["task"].append(Base(assembled(parts), parts))
+    json = (HF_TOKENIZER, hf_tokenizer.pack(document))
+    for name, data in (*((TOKENIZER, tokenizer) for tokenizer in tokenizers), json):
+        parts = {METADATA: theirs, name: data, MODEL: model}
+        write_litertlm(path, parts, force=True)
+        found["litertlm"].append(Base(path.read_bytes(), parts))
     return found
 
 
-def mutated(originals: list[bytes], number: int, seed: int) -> bytes:
+def assembled(parts: dict[str, bytes]) -> bytes:
+    """A `.task` of these parts, with the CRC-32 of each."""
+    placed = archive.plan([(name, len(data)) for name, data in parts.items()])
+    checked = [
+        (place, zlib.crc32(data)) for place, data in zip(placed, parts.values(), strict=True)
+    ]
+    out = bytearray()
+    for (place, crc32), data in zip(checked, parts.values(), strict=True):
+        out += bytes(place.header - len(out)) + archive.local_header(place, crc32) + data
+    return bytes(out) + archive.directory(checked, len(out))
+
+
+def mutated(originals: list[Base], number: int, seed: int) -> bytes:
     """The input of a number; the same one for the same arguments."""
     draw = random.Random(f"{seed}:{number}")
-    data = bytearray(draw.choice(originals))
+    base = draw.choice(originals)
+    if base.data[4:6] == b"PK" and draw.random() < 0.5:
+        name = draw.choice(list(base.parts))
+        others = [other.parts[name] for other in originals]
+        return assembled(base.parts | {name: _changed(base.parts[name], others, draw)})
+    return _changed(base.data, [other.data for other in originals], draw)
+
+
+def _changed(original: bytes, others: list[bytes], draw: random.Random) -> bytes:
+    data = bytearray(original)
     # half of a small bundle is padding: change what is something, most of the time
     filled = [at for at in range(0, len(data), 64) if any(data[at : at + 64])]
     for _ in range(draw.choice((1, 1, 1, 2, 3, 8))):
         at = min(len(data) - 1, draw.choice(filled) + draw.randrange(64))
         if at < 0:
             break
-        draw.choice(CHANGES)(data, at, draw, originals)
+        draw.choice(CHANGES)(data, at, draw, others)
     return bytes(data)
 
 
@@ -184,8 +222,8 @@ def attempt(data: bytes, folder: Path, name: str, outcome: Outcome) -> None:
             outcome.counts[f"{reader}: a result"] += 1
         except (BundleError, TokenizerError) as error:
             outcome.counts[f"{reader}: an error"] += 1
-            if not str(error).isprintable():
-                outcome.failures.append(f"{name}: {reader}: not one line of text: {error!r}")
+            if not str(error).isprintable() or len(str(error)) > MOST_CHARACTERS:
+                outcome.failures.append(f"{name}: {reader}: not one short line: {error!r:.600}")
         except Exception as error:
             trace = traceback.extract_tb(error.__traceback__)[-1]
             outcome.failures.append(
@@ -199,7 +237,7 @@ def attempt(data: bytes, folder: Path, name: str, outcome: Outcome) -> None:
     outcome.peak = max(outcome.peak, peak_memory_bytes())
 
 
-def run(originals: dict[str, list[bytes]], kind: str, numbers: range, seed: int) -> Outcome:
+def run(originals: dict[str, list[Base]], kind: str, numbers: range, seed: int) -> Outcome:
     """In processes that may end: what they had begun then failed, and the rest goes on."""
     total, first = Outcome(), numbers.start
     context = multiprocessing.get_context("spawn")  # with nothing in memory of this one
@@ -209,9 +247,8 @@ def run(originals: dict[str, list[bytes]], kind: str, numbers: range, seed: int)
         rest = range(first, numbers.stop)
         process = context.Process(target=_work, args=(originals[kind], kind, rest, seed, at, queue))
         process.start()
-        ended = _ended(process, queue, at)
-        if isinstance(ended, Outcome):
-            total.add(ended)
+        ended = _ended(process, queue, at, total)
+        if ended is None:
             break
         total.failures.append(f"{kind}:{at.value}: {ended}")
         first = at.value + 1
@@ -220,50 +257,60 @@ def run(originals: dict[str, list[bytes]], kind: str, numbers: range, seed: int)
     return total
 
 
-def _ended(process: Any, queue: Any, at: "Synchronized[int]") -> Outcome | str:
-    """What the process found, or what became of it: it may hang in native code."""
+def _ended(process: Any, queue: Any, at: "Synchronized[int]", total: Outcome) -> str | None:
+    """Collects what the process finds; what became of it, unless it did all: it may hang."""
     last, since = at.value, time.monotonic()
     while True:
-        if not queue.empty():
-            found = queue.get()
-            process.join()
-            return found
-        if not process.is_alive():
-            return f"the process ended with {process.exitcode}"
+        alive = process.is_alive()  # before the queue is asked: it may put its last and end
+        try:
+            found = queue.get(timeout=0.5)
+        except Empty:
+            if not alive:
+                return f"the process ended with {process.exitcode}"
+        else:
+            if found is None:
+                process.join()
+                return None
+            total.add(found)
         if at.value != last:
             last, since = at.value, time.monotonic()
         if time.monotonic() - since > 5 * MOST_SECONDS:
             process.kill()
             process.join()
             return "hangs"
-        time.sleep(0.01)
 
 
 def _work(
-    originals: list[bytes],
+    originals: list[Base],
     kind: str,
     numbers: range,
     seed: int,
     at: "Synchronized[int]",
     queue: Any,
 ) -> None:
+    # memory that is asked for and never touched counts too: a reader must not ask for it
+    resource.setrlimit(resource.RLIMIT_AS, (MOST_ADDRESSES, MOST_ADDRESSES))
     outcome = Outcome()
     shared = Path("/dev/shm")  # a file system in memory, where there is one
     with tempfile.TemporaryDirectory(dir=shared if shared.is_dir() else None) as folder:
         for number in numbers:
             at.value = number
             attempt(mutated(originals, number, seed), Path(folder), f"{kind}:{number}", outcome)
+            if number % _TOLD == 0:
+                queue.put(outcome)
+                outcome = Outcome()
     queue.put(outcome)
+    queue.put(None)
 
 
-def small_parts() -> tuple[bytes, bytes]:
-    """A model with the signatures of an LLM and no weights to speak of, and a tokenizer."""
+def small_parts() -> tuple[bytes, list[bytes]]:
+    """A model with the signatures of an LLM and no weights to speak of, and two tokenizers."""
     context = multiprocessing.get_context("spawn")
     with context.Pool(1) as pool:  # torch's memory is not to be counted here
         return pool.apply(_small_parts)
 
 
-def _small_parts() -> tuple[bytes, bytes]:
+def _small_parts() -> tuple[bytes, list[bytes]]:
     from echo_model import EchoModel
     from handmade_sentencepiece import CONTROL, NORMAL, UNKNOWN, USER_DEFINED
     from handmade_sentencepiece import model as sentencepiece
@@ -276,7 +323,27 @@ def _small_parts() -> tuple[bytes, bytes]:
     tokenizer = sentencepiece(
         ("<unk>", UNKNOWN), ("<s>", CONTROL), ("</s>", USER_DEFINED), ("a", NORMAL)
     )
-    return out.getvalue(), tokenizer
+    return out.getvalue(), [tokenizer, _trained()]
+
+
+def _trained() -> bytes:
+    """A SentencePiece model with a character map, which native code walks."""
+    import sentencepiece
+
+    out = BytesIO()
+    with tempfile.NamedTemporaryFile("w", suffix=".tsv") as rules:
+        rules.write("41\t61\nC4\t61 65\n")  # A to a, Ä to ae
+        rules.flush()
+        sentencepiece.SentencePieceTrainer.Train(
+            sentence_iterator=iter(["a cat and a cart", "Äpfel at a bar"]),
+            model_writer=out,
+            model_type="bpe",
+            vocab_size=32,
+            normalization_rule_tsv=rules.name,
+            hard_vocab_limit=False,
+            minloglevel=2,
+        )
+    return out.getvalue()
 
 
 def main() -> int:
