@@ -148,7 +148,9 @@ def check_format(text: Prompting, runtime: Runtime) -> Iterator[Finding]:
         yield finding(TEXT, "start.none", METADATA, "has no start token", level)
     if not text.stops:
         yield _found("stop.none", METADATA, "has no stop tokens")
-    yield from _repeated_start(text)
+    yield from _repeated_start(text, runtime)
+    if runtime is not MEDIAPIPE and not text.chat_template:
+        yield from _dropped(text)
     yield from _check_template(text.chat_template)
 
 
@@ -211,11 +213,23 @@ def _said(error: BundleError, tokenizer: Tokenizer) -> str:
     return str(error).removeprefix(f"{tokenizer.where}: ")
 
 
-def _repeated_start(text: Prompting) -> Iterator[Finding]:
+def _dropped(text: Prompting) -> Iterator[Finding]:
+    """What LiteRT-LM's Conversation leaves out where it makes a template of the prefixes."""
+    if session := text.affixes.get("session_prefix"):
+        yield _found("template.dropped", METADATA, f"session_prefix {session!r} is never written")
+    suffix = text.affixes.get("model_suffix", "")
+    stop = next(filter(suffix.startswith, text.stops), "")
+    if rest := suffix.removeprefix(stop):
+        what = f"model_suffix: {rest!r} behind an answer is never written"
+        yield _found("template.dropped", METADATA, what)
+
+
+def _repeated_start(text: Prompting, runtime: Runtime) -> Iterator[Finding]:
     """Of what may stand right behind the start token: the first of these that is not empty."""
     if text.chat_template:
         return  # which is rendered in the prefixes' place
-    names = ("session_prefix", "user_prefix")
+    # LiteRT-LM has no place for a session prefix
+    names = ("session_prefix", "user_prefix") if runtime is MEDIAPIPE else ("user_prefix",)
     first = next((name for name in names if text.affixes.get(name)), None)
     for name in dict.fromkeys(filter(None, (first, "system_prefix"))):
         if text.start and text.affixes.get(name, "").startswith(text.start):

@@ -264,6 +264,13 @@ TEXT: Mapping[str, Known] = {
         "answers stop at their first line, or word (LiteRT-LM #950)",
         "name the token that ends an answer: taskpress bundle --stop-token",
     ),
+    "template.dropped": Known(
+        WARNING,
+        "LiteRT-LM makes a chat template of the prefixes by role, which has no session prefix, and "
+        "feeds the model nothing of what follows the stop token of an answer: it reads other texts "
+        "than it was trained on",
+        "give it a chat template: taskpress repack --metadata litertlm",
+    ),
     "template.start_repeated": Known(
         WARNING,
         "the engine writes the start token by itself; the model sees it twice, which it was not "
