@@ -124,14 +124,14 @@ def _signature(
     name = table.text(_SIGNATURE_KEY)
     graph = table.number(_SIGNATURE_SUBGRAPH, "I")
     if graph >= len(tensors):
-        raise buffer.damaged(f"{name}: is of subgraph {graph}, there are {len(tensors)}")
+        raise buffer.damaged(f"{name:.80}: is of subgraph {graph}, there are {len(tensors)}")
 
     def named(field: int) -> tuple[TensorSummary, ...]:
         found = []
         for entry in table.tables(field):
             number = entry.number(_MAP_TENSOR, "I")
             if number >= len(tensors[graph]):
-                raise buffer.damaged(f"{name}: is of tensor {number}, of {len(tensors[graph])}")
+                raise buffer.damaged(f"{name:.80}: is of tensor {number}, of {len(tensors[graph])}")
             tensor = tensors[graph][number]
             found.append(TensorSummary(entry.text(_MAP_NAME), tensor.dtype, tensor.shape))
         return tuple(sorted(found, key=lambda each: _in_order(each.name)))
