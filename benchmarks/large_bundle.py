@@ -54,7 +54,7 @@ def measured(folder: Path, gibibytes: float) -> dict[str, tuple[float, float, in
     from mutations import small_parts
 
     model, tokenizer = folder / "model.tflite", folder / "tokenizer.model"
-    data, spelled = small_parts()
+    data, (spelled, _) = small_parts()
     tokenizer.write_bytes(spelled)
     with model.open("wb") as file:
         file.write(data)
