@@ -36,7 +36,7 @@ from dataclasses import replace
 
 from . import BundleError, llm_metadata, metadata
 from .llm_metadata import LlmMetadata
-from .metadata import BundleParameters
+from .metadata import BundleParameters, cut_at_stop
 from .settings import TextFormat
 
 _UNCARRIED = (
@@ -111,8 +111,7 @@ def notes(text: TextFormat) -> tuple[str, ...]:
             "metadata for both: LiteRT-LM does not write the session prefix "
             f"{chat.session_prefix!r}; give it as the system message"
         )
-    stop = next(filter(chat.model_suffix.startswith, chat.stops), "")
-    suffix = chat.model_suffix.removesuffix(chat.start_token)
-    if rest := suffix.removeprefix(stop):
+    _, rest = cut_at_stop(chat.model_suffix.removesuffix(chat.start_token), chat.stops)
+    if rest:
         found.append(f"metadata for both: LiteRT-LM leaves out {rest!r} behind each answer")
     return tuple(found)

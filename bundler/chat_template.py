@@ -11,6 +11,7 @@ so that the model reads what it was trained on.
 The start token is not in it: the engine begins with that by itself.
 """
 
+from .metadata import cut_at_stop
 from .templates import ChatFormat
 
 # Written as escapes: what ends a string of Jinja's, and what LiteRT-LM's search for Python's
@@ -47,8 +48,7 @@ SYSTEM
 
 def template_of(chat: ChatFormat) -> str:
     """The template's source. chat.stops: the stop token that the model suffix begins with."""
-    stop = next((token for token in chat.stops if chat.model_suffix.startswith(token)), "")
-    rest = chat.model_suffix.removeprefix(stop)
+    stop, rest = cut_at_stop(chat.model_suffix, chat.stops)
     system = (
         "{{ SYSTEM_PREFIX }}{{ text(message.content) }}{{ SYSTEM_SUFFIX }}"
         if chat.no_system is None

@@ -8,7 +8,7 @@ from . import BundleError, hf_tokenizer, llm_metadata, metadata
 from .engines import MEDIAPIPE, Runtime
 from .findings import NOTE, Finding, finding
 from .known_faults import TEXT
-from .metadata import BundleParameters
+from .metadata import BundleParameters, cut_at_stop
 from .parts import METADATA, TOKENIZER
 from .tokenizer import Tokenizer, load_tokenizer
 
@@ -217,9 +217,8 @@ def _dropped(text: Prompting) -> Iterator[Finding]:
     """What LiteRT-LM's Conversation leaves out where it makes a template of the prefixes."""
     if session := text.affixes.get("session_prefix"):
         yield _found("template.dropped", METADATA, f"session_prefix {session!r} is never written")
-    suffix = text.affixes.get("model_suffix", "")
-    stop = next(filter(suffix.startswith, text.stops), "")
-    if rest := suffix.removeprefix(stop):
+    _, rest = cut_at_stop(text.affixes.get("model_suffix", ""), text.stops)
+    if rest:
         what = f"model_suffix: {rest!r} behind an answer is never written"
         yield _found("template.dropped", METADATA, what)
 

@@ -311,6 +311,12 @@ def _texts(value: object) -> Iterable[str]:
             yield from _texts(each)
 
 
+def cut_at_stop(model_suffix: str, stop_tokens: Iterable[str]) -> tuple[str, str]:
+    """The stop token that a model suffix begins with, or "", and the rest of the suffix."""
+    stop = next(filter(model_suffix.startswith, stop_tokens), "")
+    return stop, model_suffix.removeprefix(stop)
+
+
 def is_utf8(text: str) -> bool:
     """Whether a text has no half characters, which arguments that are no UTF-8 become."""
     try:

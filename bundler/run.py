@@ -10,7 +10,7 @@ from sentencepiece import SentencePieceProcessor
 
 from . import BundleError
 from .bundle import Bundle, read_bundle
-from .metadata import BundleParameters, is_utf8
+from .metadata import BundleParameters, cut_at_stop, is_utf8
 from .parts import MODEL, TOKENIZER
 from .render import Message, Refused, render
 from .session import Session
@@ -206,9 +206,9 @@ def _turns_of(bundle: Bundle, system: str | None) -> _Prefixes | _Template:
         if not (its.system_prefix or its.system_suffix):
             raise BundleError(f"{bundle.path}: has no prefix and suffix for a system message")
         before = its.system_prefix + system + its.system_suffix
-    stop = next(filter(its.model_suffix.startswith, its.stop_tokens), "")
+    _, rest = cut_at_stop(its.model_suffix, its.stop_tokens)
     # of prefixes alone, LiteRT-LM makes a template whose end of an answer the model never sees
-    after = "" if described is not None else its.model_suffix.removeprefix(stop)
+    after = "" if described is not None else rest
     return _Prefixes(its, before, after)
 
 

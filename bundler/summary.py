@@ -85,10 +85,9 @@ def summarize(path: Path) -> Summary:
                     model = summarize_model(data, 0, size_bytes, str(path))
                 return Summary(str(path), "tflite", size_bytes, model=model)
             if b"PK" in (start[:2], start[4:6]) or start == MAGIC:
-                entries = entries_of(path)
-                if start == MAGIC and not {MODEL, METADATA} <= entries.keys():
+                if start == MAGIC and not {MODEL, METADATA} <= (found := entries_of(path)).keys():
                     # of an embedding model, say: there is no text format, but parts there are
-                    return Summary(str(path), LITERTLM, size_bytes, _entries(entries))
+                    return Summary(str(path), LITERTLM, size_bytes, _entries(found))
                 with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
                     return _bundle(read_bundle(path), data)
             if start[:1] != b"\n" or size_bytes > MAX_TOKENIZER_BYTES:
