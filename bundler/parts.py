@@ -8,13 +8,13 @@ import io
 import os
 import zlib
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 from . import BundleError
+from .copying import copy, crc32_of
 from .files import open_file, unreadable
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ TOKENIZER = "TOKENIZER_MODEL"
 METADATA = "METADATA"
 
 _DAMAGED = "its CRC-32 is not the one written beside it; it is damaged"
-_CHUNK_BYTES = 4 << 20
 
 
 @dataclass(frozen=True)
@@ -103,7 +102,7 @@ def write_part(
             with open_file(source.path) as original:
                 original.seek(source.offset)
                 known = source.crc32 is not None
-                crc32 = crc32_of(original, extent.size, file, checked=checked or known)
+                crc32 = copy(original, extent.size, file, checked=checked or known)
             if known and crc32 != source.crc32:
                 # a new one would hide the damage for good
                 raise BundleError(f"{source.path}: {name}: {_DAMAGED}")
@@ -112,7 +111,7 @@ def write_part(
             with open_file(source) as original:
                 _refuse_other_size(name, extent.size, original.seek(0, os.SEEK_END))
                 original.seek(0)
-                return crc32_of(original, extent.size, file, checked=checked)
+                return copy(original, extent.size, file, checked=checked)
 
 
 def write_part_to(out: BinaryIO, bundle: Path, extent: Extent, where: str) -> None:
@@ -120,35 +119,8 @@ def write_part_to(out: BinaryIO, bundle: Path, extent: Extent, where: str) -> No
     with open_file(bundle) as original:
         original.seek(extent.offset)
         checked = extent.crc32 is not None
-        if crc32_of(original, extent.size, out, checked=checked) != (extent.crc32 or 0):
+        if copy(original, extent.size, out, checked=checked) != (extent.crc32 or 0):
             raise BundleError(f"{where}: {_DAMAGED}")
-
-
-def crc32_of(
-    file: BinaryIO, size: int, copy_to: BinaryIO | None = None, *, checked: bool = True
-) -> int:
-    """CRC-32 of the next `size` bytes of `file`, which may be copied on the way.
-
-    checked: whether it is computed, beside the copying, which takes about as long; else 0 is
-    returned.
-    """
-    crc32, left, chunk = 0, size, memoryview(bytearray(min(size, _CHUNK_BYTES)))
-    with ThreadPoolExecutor(1) as summing:
-        while left:
-            try:
-                count = cast(Any, file).readinto(chunk[: min(left, len(chunk))])
-            except OSError as error:
-                raise unreadable(file.name, error) from error
-            if not count:
-                raise BundleError(
-                    f"{file.name}: ended {left} bytes too early; it changed meanwhile"
-                )
-            summed = summing.submit(zlib.crc32, chunk[:count], crc32) if checked else None
-            if copy_to is not None:
-                copy_to.write(chunk[:count])
-            crc32 = summed.result() if summed else 0
-            left -= count
-    return crc32
 
 
 def part_bytes(file: BinaryIO, extent: Extent, where: str) -> bytes:
