@@ -30,6 +30,7 @@ from .parts import METADATA, MODEL, TOKENIZER, Extent, Source, opened, size_of, 
 MAGIC = b"LITERTLM"
 ALIGNMENT = 16 * 1024  # of a section, in bytes from the start of the file
 HF_TOKENIZER = "HF_TOKENIZER"  # a tokenizer.json, behind its size, deflated (zlib)
+MODEL_TYPE = "model_type"  # what a section of a model says of it
 MAX_SECTIONS = 64
 
 _VERSION = (1, 7, 0)
@@ -51,7 +52,6 @@ _KINDS: dict[int, tuple[str, str | None]] = {
 }
 _MODEL, _WEIGHTS, _GENERIC = 3, 7, 1
 _NUMBERS = {name: number for number, (_, name) in _KINDS.items() if name}
-_MODEL_TYPE = "model_type"
 _MAIN_TYPE = MODEL.lower()
 _KIND_NUMBERS = {kind: number for number, (kind, _) in _KINDS.items()}
 _WEIGHTS_SUFFIX = "_WEIGHTS"
@@ -191,7 +191,7 @@ def _planned(name: str, extent: Extent, items: Mapping[str, Value]) -> Section:
     model_type = typed[2]
     if number == _MODEL and model_type.endswith(_WEIGHTS_SUFFIX):
         number, model_type = _WEIGHTS, model_type.removesuffix(_WEIGHTS_SUFFIX)
-    return Section(name, _KINDS[number][0], extent, {_MODEL_TYPE: model_type.lower(), **items})
+    return Section(name, _KINDS[number][0], extent, {MODEL_TYPE: model_type.lower(), **items})
 
 
 # Numbers of fields. Source: the schema that litert-lm-builder carries
@@ -299,7 +299,7 @@ def _named(entry: Table, extent: Extent, found: Sequence[Section], where: str) -
         known = ", ".join(f"{number} {kind}" for number, (kind, _) in _KINDS.items())
         raise BundleError(f"{where}: is of kind {number}; known are {known}")
     kind, name = _KINDS[number]
-    model_type = str(items.get(_MODEL_TYPE, ""))
+    model_type = str(items.get(MODEL_TYPE, ""))
     # it becomes the name of a file when the bundle is unpacked
     typed = model_type.upper() if _TYPED_NAME.fullmatch(model_type.upper()) else None
     if number == _GENERIC:

@@ -2,16 +2,16 @@
 
 import mmap
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from . import BundleError, hf_tokenizer, llm_metadata, metadata
-from .bundle import LITERTLM, MAX_TOKENIZER_BYTES, Bundle, entries_of, read_bundle
+from .bundle import LITERTLM, MAX_TOKENIZER_BYTES, Bundle, read_bundle
 from .files import open_file, unreadable
-from .litertlm import HF_TOKENIZER, MAGIC
+from .litertlm import HF_TOKENIZER, MAGIC, MODEL_TYPE, Header, Value, read_header
 from .llm_metadata import LlmMetadata
-from .parts import METADATA, MODEL, TOKENIZER, Extent
+from .parts import METADATA, MODEL, TOKENIZER
 from .tflite import IDENTIFIER, ModelSummary, SignatureSummary, TensorSummary, summarize_model
 from .tokenizer import load_tokenizer
 
@@ -21,9 +21,12 @@ _SHOWN_TENSORS = 4  # of the same kind, in the table
 
 @dataclass(frozen=True)
 class EntrySummary:
+    """items: what the header of a `.litertlm` says of the section besides."""
+
     name: str
     offset: int
     size_bytes: int
+    items: Mapping[str, Value] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -45,14 +48,16 @@ class TokenizerSummary:
 class Summary:
     """What a file holds; the parts that its kind has not are None or empty.
 
-    kind: "task", "litertlm", "tflite" or "sentencepiece". entries: of the bundle. unread: fields of
-    METADATA that `parameters` and `llm_metadata` have no place for.
+    kind: "task", "litertlm", "tflite" or "sentencepiece". entries: of the bundle. header: what that
+    of a `.litertlm` says of the whole file. unread: fields of METADATA that `parameters` and
+    `llm_metadata` have no place for.
     """
 
     file: str
     kind: str
     size_bytes: int
     entries: tuple[EntrySummary, ...] = ()
+    header: Mapping[str, Value] = field(default_factory=dict)
     model: ModelSummary | None = None
     tokenizer: TokenizerSummary | None = None
     parameters: metadata.BundleParameters | None = None
@@ -85,11 +90,13 @@ def summarize(path: Path) -> Summary:
                     model = summarize_model(data, 0, size_bytes, str(path))
                 return Summary(str(path), "tflite", size_bytes, model=model)
             if b"PK" in (start[:2], start[4:6]) or start == MAGIC:
-                if start == MAGIC and not {MODEL, METADATA} <= (found := entries_of(path)).keys():
+                header = read_header(path) if start == MAGIC else None
+                if header and not {MODEL, METADATA} <= header.entries().keys():
                     # of an embedding model, say: there is no text format, but parts there are
-                    return Summary(str(path), LITERTLM, size_bytes, _entries(found))
+                    return _with_header(Summary(str(path), LITERTLM, size_bytes), header)
                 with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-                    return _bundle(read_bundle(path), data)
+                    summary = _bundle(read_bundle(path), data)
+                return _with_header(summary, header) if header else summary
             if start[:1] != b"\n" or size_bytes > MAX_TOKENIZER_BYTES:
                 raise BundleError(
                     f"{path}: begins with {start!r}; needs a .task, .litertlm, .tflite or "
@@ -119,7 +126,9 @@ def _bundle(bundle: Bundle, data: mmap.mmap) -> Summary:
         file=str(bundle.path),
         kind=bundle.kind,
         size_bytes=len(data),
-        entries=_entries(bundle.entries),
+        entries=tuple(
+            EntrySummary(name, part.offset, part.size) for name, part in bundle.entries.items()
+        ),
         model=summarize_model(data, model.offset, model.size, f"{bundle.path}: {MODEL}"),
         tokenizer=tokenizer,
         parameters=bundle.parameters,
@@ -128,8 +137,12 @@ def _bundle(bundle: Bundle, data: mmap.mmap) -> Summary:
     )
 
 
-def _entries(entries: Mapping[str, Extent]) -> tuple[EntrySummary, ...]:
-    return tuple(EntrySummary(name, part.offset, part.size) for name, part in entries.items())
+def _with_header(summary: Summary, header: Header) -> Summary:
+    sections = tuple(
+        EntrySummary(each.name, each.extent.offset, each.extent.size, each.items)
+        for each in header.sections
+    )
+    return replace(summary, entries=sections, header=header.system)
 
 
 def _tokenizer_json(data: bytes, where: str) -> TokenizerSummary:
@@ -169,10 +182,12 @@ def _lines(summary: Summary) -> Iterator[str]:
         yield from _section(
             "entries",
             [
-                (entry.name, f"{_size(entry.size_bytes)} at byte {entry.offset}")
+                (entry.name, f"{_size(entry.size_bytes)} at byte {entry.offset}{_items(entry)}")
                 for entry in summary.entries
             ],
         )
+    if summary.header:
+        yield from _section("header", [(key, repr(value)) for key, value in summary.header.items()])
     if summary.parameters is not None:
         values = metadata.described(summary.parameters).items()
         yield from _section(
@@ -194,6 +209,12 @@ def _lines(summary: Summary) -> Iterator[str]:
         yield from _section("tokenizer", _tokenizer_rows(summary.tokenizer))
     if summary.model is not None:
         yield from _model_lines(summary.model)
+
+
+def _items(entry: EntrySummary) -> str:
+    # the model type is in the name
+    items = [(key, value) for key, value in entry.items.items() if key != MODEL_TYPE]
+    return "".join(f"; {key} {value!r}" for key, value in items)
 
 
 def _tokenizer_rows(tokenizer: TokenizerSummary) -> Iterator[tuple[str, str]]:

@@ -3,8 +3,10 @@ import shutil
 from pathlib import Path
 
 import pytest
-from taskpress.bundler import BundleError
+from taskpress.bundler import BundleError, llm_metadata
 from taskpress.bundler.bundle import read_bundle
+from taskpress.bundler.litertlm import write_litertlm
+from taskpress.bundler.llm_metadata import LlmMetadata
 from taskpress.bundler.metadata import BundleParameters, encode
 from taskpress.bundler.parts import METADATA, MODEL, TOKENIZER
 from taskpress.bundler.summary import EntrySummary, Summary, TokenizerSummary, summarize
@@ -49,6 +51,20 @@ def test_a_model_and_a_tokenizer_by_themselves(tmp_path: Path, tokenizer: bytes)
     alone = summarize(tmp_path / "t.model")
     assert (alone.kind, alone.model) == ("sentencepiece", None)
     assert alone.tokenizer == summarize(MADE_BY_MEDIAPIPE).tokenizer
+
+
+def test_what_a_header_says_of_a_section_is_shown(tmp_path: Path, tokenizer: bytes) -> None:
+    described = llm_metadata.encode(PARAMETERS, LlmMetadata(64), lambda token: 1)
+    parts = {METADATA: described, TOKENIZER: tokenizer, MODEL: SMALLEST_MODEL}
+    items = {MODEL: {"backend_constraint": "cpu", "threads": 4}}
+    write_litertlm(tmp_path / "x.litertlm", parts, items=items, system={"Authors": "me"})
+    summary = summarize(tmp_path / "x.litertlm")
+    said = {"model_type": MODEL.lower(), "backend_constraint": "cpu", "threads": 4}
+    assert [entry.items for entry in summary.entries] == [{}, {}, said]
+    assert summary.header == {"Authors": "me"}
+    table = summary.table()
+    assert "at byte 49152; backend_constraint 'cpu'; threads 4\n" in table
+    assert "header\n  Authors  'me'\n" in table
 
 
 def test_fields_that_are_not_shown_are_named(tmp_path: Path, tokenizer: bytes) -> None:
@@ -132,7 +148,8 @@ def test_json_has_everything() -> None:
         "name": "kv_cache_k_0", "dtype": "float32", "shape": [1, 2, 8, 4],
     }  # fmt: skip
     assert read["parameters"]["stop_tokens"] == ["</s>", "<end>"]
-    assert read["entries"][1] == {"name": METADATA, "offset": 20_000, "size_bytes": 12}
+    entry = {"name": METADATA, "offset": 20_000, "size_bytes": 12, "items": {}}
+    assert read["entries"][1] == entry
 
 
 @pytest.mark.parametrize(
