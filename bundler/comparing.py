@@ -43,12 +43,13 @@ def verb(arguments: argparse.Namespace) -> int:
 
 
 def differences(first: Path, second: Path) -> Iterator[Difference]:
-    """What differs: the format, parts, metadata, and of the model and the tokenizer how.
+    """What differs: the format, parts, metadata, header, and of the model and the tokenizer how.
 
     Where a part lies is no difference, nor how a format spells the same metadata. Parts are
     compared a chunk at a time. Raises BundleError for a file that is no bundle of an LLM.
     """
-    from .bundle import read_bundle
+    from .bundle import LITERTLM, read_bundle
+    from .litertlm import read_header
     from .parts import METADATA, MODEL, TOKENIZER
 
     one, other = read_bundle(first), read_bundle(second)
@@ -68,6 +69,9 @@ def differences(first: Path, second: Path) -> Iterator[Difference]:
         if name == TOKENIZER and "none" not in sizes:
             yield from _of_tokenizers(one, other)
     yield from _of_values("metadata", _metadata(one), _metadata(other))
+    if one.kind == other.kind == LITERTLM:
+        headers = [read_header(path) for path in (first, second)]
+        yield from _of_values("header", *({**each.system, **each.said()} for each in headers))
 
 
 def _size(bundle: "Bundle", name: str) -> str:

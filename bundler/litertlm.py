@@ -92,6 +92,15 @@ class Header:
         """By name, as of a `.task`."""
         return {section.name: section.extent for section in self.sections}
 
+    def said(self) -> dict[str, Value]:
+        """What it says of sections besides, by "NAME: key": nothing that a `.task` has too."""
+        return {
+            f"{section.name}: {key}": value
+            for section in self.sections
+            for key, value in section.items.items()
+            if key != MODEL_TYPE  # the name tells it
+        }
+
 
 def write_litertlm(
     output: Path,

@@ -52,7 +52,8 @@ def repack(
     settings: of the text format, packing: for which runtime; what they leave open stays as it is.
     Raises BundleError for what the other format has no place for, and as `write_bundle` does.
     """
-    from .bundle import TASK, read_bundle
+    from .bundle import LITERTLM, TASK, read_bundle
+    from .litertlm import read_header
     from .output import refuse_existing
     from .packing import is_litertlm, write_bundle
     from .parts import METADATA, Piece
@@ -68,6 +69,9 @@ def repack(
         for name, extent in bundle.entries.items()
     }
     write_bundle(output, parts | {METADATA: encoded}, packing, like=source, force=force)
+    if bundle.kind == LITERTLM and not is_litertlm(output):
+        said = read_header(source).said().items()
+        notes += tuple(f"header: {key} {value!r}: not carried over" for key, value in said)
     return notes
 
 

@@ -4,10 +4,10 @@ Small bundles of both formats, with each kind of metadata and tokenizer, are cha
 seed: bits and bytes, numbers at any place replaced by those that break readers, pieces cut out,
 doubled, moved, or taken from another bundle, and the end cut off. Half of the `.task` inputs are
 put together of a changed part, so that its CRC-32 is right. Each is then read by all that reads
-files of others: the bundle, `inspect`, `doctor` without its trial, and `unpack`. A result or one
-error of ours, in one short line, is right; everything else fails: another exception, more than 2 s,
-more than 300 MB, or the end of the process. `--only KIND:NUMBER` makes one of them again, with its
-traceback.
+files of others: the bundle, `inspect`, `doctor` without its trial, `unpack`, `repack` to the other
+format, and `diff` with a whole one. A result or one error of ours, in one short line, is right;
+everything else fails: another exception, more than 2 s, more than 300 MB, or the end of the
+process. `--only KIND:NUMBER` makes one of them again, with its traceback.
 """
 
 import argparse
@@ -33,12 +33,16 @@ from typing import Any
 from taskpress.bundler import BundleError, archive, hf_tokenizer, llm_metadata, metadata
 from taskpress.bundler.both_metadata import encode as encode_both
 from taskpress.bundler.bundle import read_bundle
+from taskpress.bundler.comparing import differences
 from taskpress.bundler.diagnosis import diagnose
 from taskpress.bundler.litertlm import HF_TOKENIZER, write_litertlm
 from taskpress.bundler.llm_metadata import LlmMetadata, Sampler
 from taskpress.bundler.memory import peak_memory_bytes
+from taskpress.bundler.packing import Packing
 from taskpress.bundler.parts import METADATA, MODEL, TOKENIZER
-from taskpress.bundler.settings import TextFormat
+from taskpress.bundler.repacking import repack
+from taskpress.bundler.runtimes import LITERT_LM
+from taskpress.bundler.settings import BundleSettings, TextFormat
 from taskpress.bundler.summary import summarize
 from taskpress.bundler.templates import ChatFormat
 from taskpress.bundler.unpacking import unpack
@@ -199,23 +203,26 @@ CHANGES: tuple[Change, ...] = (
 )  # fmt: skip
 
 
-def read(path: Path, folder: Path) -> Iterator[tuple[str, Callable[[], Any]]]:
-    """All that reads a bundle, by name."""
+def read(path: Path, whole: Path, folder: Path) -> Iterator[tuple[str, Callable[[], Any]]]:
+    """All that reads a bundle, by name. whole: another one. folder: for what they write."""
+    other = folder / ("out.litertlm" if path.suffix == ".task" else "out.task")
     yield "bundle", lambda: read_bundle(path)
     yield "inspect", lambda: _shown(summarize(path))
     yield "doctor", lambda: diagnose(path, trial=False)
-    yield "unpack", lambda: unpack(path, folder)
+    yield "unpack", lambda: unpack(path, folder / "unpacked")
+    yield "repack", lambda: repack(path, other, BundleSettings(), Packing(LITERT_LM), force=True)
+    yield "diff", lambda: list(differences(path, whole))
 
 
 def _shown(summary: Any) -> str:
     return str(summary.to_dict()) + summary.table()
 
 
-def attempt(data: bytes, folder: Path, name: str, outcome: Outcome) -> None:
+def attempt(path: Path, whole: Path, name: str, outcome: Outcome) -> None:
     """Lets everything read the input; what is wrong goes to the outcome's failures."""
-    path, unpacked = folder / "input", folder / "unpacked"
-    path.write_bytes(data)
-    for reader, call in read(path, unpacked):
+    out = path.parent / "out"
+    out.mkdir()
+    for reader, call in read(path, whole, out):
         started = time.monotonic()
         try:
             call()
@@ -233,7 +240,7 @@ def attempt(data: bytes, folder: Path, name: str, outcome: Outcome) -> None:
         outcome.slowest = max(outcome.slowest, taken)
         if taken > MOST_SECONDS:
             outcome.failures.append(f"{name}: {reader}: took {taken:.1f} s")
-    shutil.rmtree(unpacked, ignore_errors=True)
+    shutil.rmtree(out)
     outcome.peak = max(outcome.peak, peak_memory_bytes())
 
 
@@ -293,9 +300,12 @@ def _work(
     outcome = Outcome()
     shared = Path("/dev/shm")  # a file system in memory, where there is one
     with tempfile.TemporaryDirectory(dir=shared if shared.is_dir() else None) as folder:
+        path, whole = Path(folder) / f"input.{kind}", Path(folder) / f"whole.{kind}"
+        whole.write_bytes(originals[0].data)
         for number in numbers:
             at.value = number
-            attempt(mutated(originals, number, seed), Path(folder), f"{kind}:{number}", outcome)
+            path.write_bytes(mutated(originals, number, seed))
+            attempt(path, whole, f"{kind}:{number}", outcome)
             if number % _TOLD == 0:
                 queue.put(outcome)
                 outcome = Outcome()
@@ -356,9 +366,10 @@ def main() -> int:
         originals = bases(Path(folder), *small_parts())
         if arguments.only:
             kind, _, number = arguments.only.partition(":")
-            path = Path(folder) / "input"
+            path, whole = Path(folder) / f"input.{kind}", Path(folder) / f"whole.{kind}"
+            whole.write_bytes(originals[kind][0].data)
             path.write_bytes(mutated(originals[kind], int(number), arguments.seed))
-            for reader, call in read(path, Path(folder) / "unpacked"):
+            for reader, call in read(path, whole, Path(folder)):
                 print(f"--- {reader}")
                 try:
                     call()

@@ -17,6 +17,6 @@ def test_damaged_bundles_give_a_result_or_one_line(
     outcome = run(originals, kind, range(400), seed=1)
     assert outcome.failures == []
     # the changes are neither too mild nor too harsh: every reader sees both
-    for reader in ("bundle", "inspect", "doctor", "unpack"):
+    for reader in ("bundle", "inspect", "doctor", "unpack", "repack", "diff"):
         assert outcome.counts[f"{reader}: a result"] > 0
     assert outcome.counts["bundle: an error"] > 100

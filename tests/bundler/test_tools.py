@@ -147,6 +147,25 @@ def test_differences(forms: dict[str, Bundle], run: Callable[..., None], tmp_pat
     ]
 
 
+def test_what_a_header_says_of_a_section_is_a_difference(
+    forms: dict[str, Bundle],
+    run: Callable[..., None],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    plain = forms["x.litertlm"]
+    parts = {name: plain.read(name) for name in plain.entries}
+    said = tmp_path / "said.litertlm"
+    write_litertlm(said, parts, items={MODEL: {"backend_constraint": "cpu"}})
+    where = f"{MODEL}: backend_constraint"
+    assert list(differences(plain.path, said)) == [Difference(f"header: {where}", "none", "'cpu'")]
+    run("repack", said, "-o", tmp_path / "again.litertlm", "--model-suffix", "<|im_end|>\n")
+    kept = [each.where for each in differences(said, tmp_path / "again.litertlm")]
+    assert f"header: {where}" not in kept
+    run("repack", said, "-o", tmp_path / "x.task")
+    assert f"note: header: {where} 'cpu': not carried over\n" in capsys.readouterr().out
+
+
 def test_differing_models_and_tokenizers(forms: dict[str, Bundle], tmp_path: Path) -> None:
     task = forms["task"]
     data = bytearray(task.path.read_bytes())
