@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from . import BundleError, archive, hf_tokenizer, litertlm, llm_metadata, metadata
 from .litertlm import HF_TOKENIZER
@@ -12,7 +11,7 @@ from .llm_metadata import LlmMetadata
 from .metadata import BundleParameters
 from .parts import METADATA, MODEL, TOKENIZER, Extent, opened, part_bytes
 from .task import read_entries
-from .tokenizer import Tokenizer, load_tokenizer
+from .tokenizer import load_tokenizer
 
 TASK, LITERTLM = "task", "litertlm"
 MAX_TOKENIZER_BYTES = 256 << 20
@@ -98,11 +97,7 @@ class _Texts:
         self._path, self._entries = path, entries
 
     def of(self, token: int) -> str:
-        tokenizer = self._tokenizer
-        if isinstance(tokenizer, Tokenizer):
-            count, text = len(tokenizer.kinds), tokenizer.spelling
-        else:
-            count, text = tokenizer.get_vocab_size(), tokenizer.id_to_token
+        count, text = hf_tokenizer.texts_of(self._tokenizer)
         if not 0 <= token < count:
             raise BundleError(
                 f"{self._path}: {METADATA}: names the token {token}; the tokenizer has {count}"
@@ -110,8 +105,7 @@ class _Texts:
         return text(token) or ""
 
     @cached_property
-    def _tokenizer(self) -> Any:
-        """A Tokenizer of ours, or one of the tokenizers library."""
+    def _tokenizer(self) -> hf_tokenizer.AnyTokenizer:
         names = [name for name in (TOKENIZER, HF_TOKENIZER) if name in self._entries]
         if not names:
             raise BundleError(f"{self._path}: has no tokenizer; one is needed")

@@ -3,10 +3,10 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from ..tokenization import TokenizerError
-from . import BundleError, hf_tokenizer, llm_metadata, metadata
+from . import BundleError, llm_metadata, metadata
 from .engines import MEDIAPIPE, Runtime
 from .findings import NOTE, Finding, finding
+from .hf_tokenizer import AnyTokenizer, texts_of
 from .known_faults import TEXT
 from .metadata import BundleParameters, cut_at_stop
 from .parts import METADATA, TOKENIZER
@@ -53,22 +53,22 @@ def format_of(parameters: BundleParameters, chat_template: str = "") -> Promptin
 class _Ids:
     """The texts of ids; those that the tokenizer has not are remembered, and are no text."""
 
-    def __init__(self, tokenizer: Tokenizer | None) -> None:
-        self._tokenizer = tokenizer
+    def __init__(self, tokenizer: AnyTokenizer | None) -> None:
+        self._count, self._text = (None, None) if tokenizer is None else texts_of(tokenizer)
         self._unknown: list[int] = []
 
     def text(self, token: int) -> str:
-        if self._tokenizer is None:
+        if self._count is None or self._text is None:
             return f"id {token}"
-        if not 0 <= token < len(self._tokenizer.kinds):
+        if not 0 <= token < self._count:
             self._unknown.append(token)
             return ""
-        return self._tokenizer.processor.IdToPiece(token)
+        return self._text(token) or ""
 
     def findings(self) -> list[Finding]:
-        if not self._unknown or self._tokenizer is None:
+        if not self._unknown:
             return []
-        what = f"names the token {self._unknown[0]}; the tokenizer has {len(self._tokenizer.kinds)}"
+        what = f"names the token {self._unknown[0]}; the tokenizer has {self._count}"
         return [_found("metadata.token", METADATA, what)]
 
 
@@ -98,7 +98,7 @@ def read_parameters(
 
 
 def read_llm_metadata(
-    data: bytes, where: str, tokenizer: Tokenizer | None
+    data: bytes, where: str, tokenizer: AnyTokenizer | None
 ) -> tuple[list[Finding], Prompting | None]:
     """Of LlmMetadata, which may name tokens by their ids."""
     ids = _Ids(tokenizer)
@@ -129,16 +129,6 @@ def read_tokenizer(data: bytes, where: str) -> tuple[list[Finding], Tokenizer | 
             what = f"piece {number} is no UTF-8: {error.object!r:.80}"
             return [_found("tokenizer.unreadable", TOKENIZER, what)], None
     return [], tokenizer
-
-
-def check_hf_tokenizer(data: bytes, where: str) -> list[Finding]:
-    """Of a `.litertlm` that has a tokenizer.json; its tokens are not compared with the others."""
-    try:
-        hf_tokenizer.load(data, where)
-    except (BundleError, TokenizerError) as error:
-        what = str(error).removeprefix(f"{where}: ")
-        return [_found("tokenizer.unreadable", "HF_TOKENIZER", what)]
-    return []
 
 
 def check_format(text: Prompting, runtime: Runtime) -> Iterator[Finding]:
@@ -182,12 +172,17 @@ def check_vocabulary(tokenizer: Tokenizer, vocabulary: int) -> Iterator[Finding]
         (number for number, kind in enumerate(tokenizer.kinds) if kind not in _UNREACHED),
         default=-1,
     )
+    yield from check_count(TOKENIZER, highest, len(tokenizer.kinds), vocabulary)
+
+
+def check_count(where: str, highest: int, count: int, vocabulary: int) -> Iterator[Finding]:
+    """highest: the id of a tokenizer's last piece that text becomes. count: of all its pieces."""
     if highest >= vocabulary:
         what = f"has the piece {highest}; the model has {vocabulary} logits"
-        yield _found("tokenizer.vocabulary", TOKENIZER, what)
-    elif len(tokenizer.kinds) < vocabulary:
-        what = f"has {len(tokenizer.kinds)} pieces; the model has {vocabulary} logits"
-        yield _found("tokenizer.fewer", TOKENIZER, what)
+        yield _found("tokenizer.vocabulary", where, what)
+    elif count < vocabulary:
+        what = f"has {count} pieces; the model has {vocabulary} logits"
+        yield _found("tokenizer.fewer", where, what)
 
 
 def begins(text: Prompting, tokenizer: Tokenizer | None) -> bool:

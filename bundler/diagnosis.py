@@ -7,9 +7,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
+from tokenizers import Tokenizer as JsonTokenizer
+
 from . import BundleError, check_model, check_text, llm_metadata
 from .bundle import MAX_TOKENIZER_BYTES
 from .check_archive import check_archive
+from .check_json_tokenizer import (
+    check_json_tokens,
+    check_json_vocabulary,
+    read_json_tokenizer,
+)
 from .check_sections import check_sections
 from .engines import ENGINE_OPERATORS, LOGITS, MEDIAPIPE, RUNTIMES, Runtime, default_runtime
 from .files import open_file, unreadable
@@ -108,18 +115,21 @@ class _Examined:
         return self.findings
 
     def _bundle(self, entries: Mapping[str, Extent], kind: str) -> None:
-        tokenizer = None
+        tokenizer = json = None
         if (data := self._read(entries, TOKENIZER, MAX_TOKENIZER_BYTES, "tokenizer")) is not None:
             found, tokenizer = check_text.read_tokenizer(data, f"{self.path}: {TOKENIZER}")
             self.findings += found
         if data := self._read(entries, HF_TOKENIZER, MAX_TOKENIZER_BYTES, "tokenizer"):
-            self.findings += check_text.check_hf_tokenizer(data, f"{self.path}: {HF_TOKENIZER}")
+            found, json = read_json_tokenizer(data, f"{self.path}: {HF_TOKENIZER}")
+            self.findings += found
         if (data := self._read(entries, METADATA, _MAX_METADATA_BYTES, "metadata")) is not None:
-            self._text(data, kind, tokenizer)
+            self._text(data, kind, tokenizer, json)
         if MODEL in entries and entries[MODEL].size:
-            self._model(entries[MODEL], f"{self.path}: {MODEL}", tokenizer)
+            self._model(entries[MODEL], f"{self.path}: {MODEL}", tokenizer, json)
 
-    def _text(self, data: bytes, kind: str, tokenizer: Tokenizer | None) -> None:
+    def _text(
+        self, data: bytes, kind: str, tokenizer: Tokenizer | None, json: JsonTokenizer | None
+    ) -> None:
         where = f"{self.path}: {METADATA}"
         theirs = kind == "litertlm" or llm_metadata.is_llm_metadata(data)
         found, text = [], None
@@ -128,7 +138,7 @@ class _Examined:
         if theirs and (text is None or not check_text.begins(text, tokenizer)):
             # One message may be both, and then MediaPipe's start token is one of the tokenizer.
             # Else it is none, or what LlmMetadata has in that field: the type of the model.
-            found, text = check_text.read_llm_metadata(data, where, tokenizer)
+            found, text = check_text.read_llm_metadata(data, where, tokenizer or json)
             if self.runtime is MEDIAPIPE and kind == "task":
                 found.append(check_text.not_for_mediapipe())
         self.findings += found
@@ -136,6 +146,8 @@ class _Examined:
             self.findings += check_text.check_format(text, self.runtime)
             if tokenizer is not None:
                 self.findings += check_text.check_tokens(text, tokenizer)
+            elif json is not None:
+                self.findings += check_json_tokens(text, json)
 
     def _read(self, entries: Mapping[str, Extent], name: str, most: int, code: str) -> bytes | None:
         """The bytes of a part; None, and a finding, where there are too many to be one."""
@@ -148,7 +160,13 @@ class _Examined:
             return None
         return self.data[extent.offset : extent.offset + extent.size]
 
-    def _model(self, extent: Extent, where: str, tokenizer: Tokenizer | None = None) -> None:
+    def _model(
+        self,
+        extent: Extent,
+        where: str,
+        tokenizer: Tokenizer | None = None,
+        json: JsonTokenizer | None = None,
+    ) -> None:
         place = (self.data, extent.offset, extent.size, where)
         before = len(self.findings)
         try:
@@ -162,8 +180,11 @@ class _Examined:
             what = str(error).removeprefix(f"{where}: ")
             self.findings.append(finding(MODEL_KNOWN, "model.damaged", MODEL, what))
             return
-        if tokenizer is not None and (vocabulary := _vocabulary(model)):
+        vocabulary = _vocabulary(model)
+        if tokenizer is not None and vocabulary:
             self.findings += check_text.check_vocabulary(tokenizer, vocabulary)
+        elif json is not None and vocabulary:
+            self.findings += check_json_vocabulary(json, vocabulary)
         self.findings += check_model.check_memory(model, layers)
         if self.trial:
             foreign = [code.custom for code in codes if code.custom in ENGINE_OPERATORS]

@@ -2,14 +2,15 @@
 
 import json
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from tokenizers import Tokenizer
 
 from ..tokenization.tokenizer_json import original, validate
-from . import BundleError
+from . import BundleError, tokenizer
 
+AnyTokenizer = Tokenizer | tokenizer.Tokenizer
 JSON = "json"  # beside the forms of a SentencePiece model
 MAX_BYTES = 256 << 20
 _SIZE_BYTES = 8
@@ -49,3 +50,10 @@ def load(data: bytes, where: str) -> Tokenizer:
         raise BundleError(f"{where}: is no tokenizer.json: {error}") from error
     validate(document, where)
     return original(document, where)
+
+
+def texts_of(loaded: AnyTokenizer) -> tuple[int, Callable[[int], str | None]]:
+    """How many tokens there are, and what gives the text of an id; None for one in a hole."""
+    if isinstance(loaded, Tokenizer):
+        return loaded.get_vocab_size(), loaded.id_to_token
+    return len(loaded.kinds), loaded.spelling

@@ -17,8 +17,8 @@ from ai_edge_litert.interpreter import Interpreter
 from broken_archives import archived, good_entries
 from broken_bundles import FAULTS, Fault, Parts
 from broken_models import edited_model, layers
-from broken_sections import TEMPLATE, good_sections, llm_metadata, sectioned
-from taskpress.bundler import BundleError, engines, metadata
+from broken_sections import KIND, TEMPLATE, good_sections, llm_metadata, sectioned
+from taskpress.bundler import BundleError, engines, hf_tokenizer, metadata
 from taskpress.bundler.bundle import read_bundle
 from taskpress.bundler.check_model import check_layers
 from taskpress.bundler.cli import main
@@ -363,3 +363,59 @@ def test_what_litert_lm_drops_of_prefixes(tiny_task: Path, tmp_path: Path) -> No
     output = tmp_path / "x.task"
     assert main(["repack", str(tiny_task), "-o", str(output), "--metadata", "litertlm"]) == 0
     assert codes(diagnose(output, "litert-lm-0.18", trial=False), WARNING) == set()
+
+
+def _tokenizer_json(edit: Callable[[dict[str, Any]], None], parts: Parts) -> bytes:
+    """The start and stop tokens of the tiny model, and a few words."""
+    tokens = [parts.parameters.start_token, *parts.parameters.stop_tokens]
+    names = ["id", "content", "special", "normalized", "lstrip", "rstrip", "single_word"]
+    added = [
+        dict(zip(names, (number, token, True, *[False] * 4), strict=True))
+        for number, token in enumerate(dict.fromkeys(tokens), 26)
+    ]
+    words = {chr(97 + i): i for i in range(26)}
+    document = {
+        "version": "1.0",
+        "added_tokens": added,
+        "model": {"type": "BPE", "vocab": words, "merges": []},
+    }
+    edit(document)
+    return hf_tokenizer.pack(json.dumps(document).encode())
+
+
+def _with_more_tokens(document: dict[str, Any]) -> None:
+    added = document["added_tokens"]
+    first, last = added[-1]["id"] + 1, added[-1]
+    added += [{**last, "id": first + i, "content": f"<{i}>"} for i in range(60_000)]
+
+
+@pytest.mark.parametrize(
+    ("edit", "said", "errors"),
+    [
+        (lambda document: None, lambda message: None, set()),
+        (lambda document: document["added_tokens"].clear(), lambda message: None,
+         {"start.unknown", "stop.several_ids"}),
+        (_with_more_tokens, lambda message: None,
+         {"tokenizer.vocabulary"}),
+        (lambda document: None, lambda message: message.stop_tokens.add(token_str="b"),
+         {"stop.ordinary"}),
+        (lambda document: None, lambda message: message.stop_tokens.add(token_str="\n"),
+         {"stop.white_space"}),
+        (lambda document: None, lambda message: message.stop_tokens.add(
+            token_ids={"ids": [9_999_999]}), {"metadata.token"}),
+    ],
+)  # fmt: skip
+def test_a_tokenizer_json_is_held_against_the_other_parts(
+    edit: Callable[[dict[str, Any]], None],
+    said: Callable[[Any], None],
+    errors: set[str],
+    parts: Parts,
+    tmp_path: Path,
+) -> None:
+    sections = good_sections(parts)
+    sections["metadata"] = replace(sections["metadata"], data=llm_metadata(parts, said))
+    kind, data = KIND.HF_Tokenizer_Zlib, _tokenizer_json(edit, parts)
+    sections["tokenizer"] = replace(sections["tokenizer"], kind=kind, data=data)
+    (tmp_path / "x.litertlm").write_bytes(sectioned(sections.values()))
+    found = diagnose(tmp_path / "x.litertlm", trial=False)
+    assert codes(found, ERROR) == errors, found
