@@ -42,6 +42,7 @@ def compile_plan(
     for token_id in _spelled_by_text(source) if readable else _spelled_by_letters(source, numbers):
         if token_id not in source.private:
             source.private[token_id] = next(letters)
+    source.runs.update(keys.written_runs(source))
     source.promoted.update(wide.promoted(source))
     for token_id, raw in vocabulary.tokens.items():
         source.texts[token_id] = source.private.get(token_id) or source.spell(raw)

@@ -18,7 +18,7 @@ FREQUENT = " \t\n\r"
 # Runs that mix another space with others are rare, and the glue for all tokens behind one is 2 MB.
 FOLLOWERS_OF_RARE_SPACES = 20_000
 FIRST_WIDE = b"\xe2\xba\x80"  # U+2E80, from where on characters are those of East Asia
-HELD_BEHIND_TAB = 60_000  # of the symbols that HOLD makes, the most frequent first
+HELD_BEHIND_TAB = 58_000  # of the symbols that HOLD makes, the most frequent first
 FREQUENT_MARKS = 100  # with which three marks in a row may begin
 BEHIND_MARKS = 9  # a rank in HOLD: behind all that keeps an apostrophe in a run of marks
 RARE_MARKS_HELD = 22_000  # pairs, and as many triples
@@ -31,6 +31,7 @@ def all_glue(source: Source) -> Iterator[Piece]:
     yield from wide.joined_marks(source, _words_by_mark(source))
     lines = list(_held_newlines(source))
     yield from lines
+    yield from _held_empty_lines(source)
     yield from _marks_of_the_line_before(source)
     for text in source.contractions_of_parts:  # behind the runs of marks, before the words
         yield Piece(text, Role.GLUE, Stage.HOLD, BEHIND_MARKS)
@@ -144,22 +145,45 @@ def _held_newlines(source: Source) -> Iterator[Piece]:
     runs = [text for text in map(decoded, source.ids) if text and _is_mark_run(text, source)]
     pairs = [(run, newline) for run in runs if run != " " for newline in newlines]
     pairs = [(run, line) for run, line in pairs if (run + line).encode() not in source.ids]
+    spaced = [(" ", run) for run in runs if run[0] != " " and f" {run}".encode() not in source.ids]
+    apart = {run for _, run in _given_as_parts(spaced, source)}
     for run, newline in _given_as_parts(pairs, source):
-        yield Piece(source.spell((run + newline).encode()), Role.GLUE, Stage.HOLD, 5)
+        text = source.spell((run + newline).encode())
+        yield Piece(text, Role.GLUE, Stage.HOLD, 5)
+        if run in apart:  # a long line of "#" that is no token with the space in front of it
+            yield Piece(" " + text, Role.GLUE, Stage.CUT)
+
+
+def _newlines(source: Source) -> list[str]:
+    """The tokens of one or two newlines, where a run of marks takes those behind it."""
+    texts = [raw.decode() for raw in source.ids if raw and not raw.strip(b"\r\n")]
+    return [text for text in texts if set(text) <= source.rules.mark_endings and len(text) <= 2]
+
+
+def _held_empty_lines(source: Source) -> Iterator[Piece]:
+    """Likewise newlines behind a token that ends with newlines: those of ")\n\n" "\n\n" "  \n"."""
+    pairs = [(line, more) for line in _lines_of_marks(source) for more in _newlines(source)]
+    pairs = [(line, more) for line, more in pairs if (line + more).encode() not in source.ids]
+    for line, more in _given_as_parts(pairs, source):
+        yield Piece(source.spell((line + more).encode()), Role.GLUE, Stage.HOLD, 5)
+
+
+def _lines_of_marks(source: Source) -> Iterator[str]:
+    """The tokens of marks that end with newlines."""
+    endings = "".join(source.rules.mark_endings)
+    for text in map(decoded, source.ids):
+        if text is not None and text[-1:] in source.rules.mark_endings:
+            body = text.rstrip(endings).removeprefix(" ")
+            if body and all(_is_letter_mark(c, source) for c in body):
+                yield text
 
 
 def _marks_of_the_line_before(source: Source) -> Iterator[Piece]:
     """Keeps the "/" of ")\n/*" with the run of marks in front of the newline."""
     rules = source.rules
-    runs = []
-    for text in map(decoded, source.ids if rules.after_endings else ()):
-        if text is not None and text[-1] in rules.mark_endings:
-            body = text.rstrip("".join(rules.mark_endings)).removeprefix(" ")
-            if body and all(_is_letter_mark(c, source) for c in body):
-                runs.append(text)
     pairs = [
         (run, mark * count)
-        for run in runs
+        for run in (_lines_of_marks(source) if rules.after_endings else ())
         for mark in sorted(rules.after_endings)
         for count in (1, 2)
         if (run + mark * count).encode() not in source.ids

@@ -1,6 +1,7 @@
 """Keys of the normalizer: what one position of a text decides by its neighbours."""
 
 import json
+import string
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -9,7 +10,7 @@ from tokenizers import Tokenizer
 from tokenizers.normalizers import NFC
 
 from . import wide
-from .pre_tokenizer import Kind
+from .pre_tokenizer import Kind, PreTokenizer
 from .source import Source, decoded, runs_of_spaces
 from .spelling import spell
 
@@ -22,7 +23,8 @@ FIRST_BEHIND_DIACRITICS = "\u0346"
 NEAR_MARKS = 64  # in the list of all marks
 COMMENT, COMMENT_STARS = "*", 4
 LINES_KEYED = 4  # newlines between a run of marks and a comment
-RUN_KEYED = 16  # spaces of one kind that one key takes
+RUN_KEYED = 24  # spaces of one kind that one key takes; SentencePiece follows 32 prefixes
+RUN_BEFORE_RARE = 3  # likewise, with a group of numbers or a whole mark behind them
 
 
 def all_keys(
@@ -53,11 +55,14 @@ def all_keys(
             continue
         if len(source.rules.cut(text)) == 1:
             keys[raw] = letter.encode()
-    for text, ids in numbers.items():
-        keys[text.encode()] = "".join([source.texts[i] for i in ids]).encode()
+    groups = {
+        text.encode(): "".join([source.texts[i] for i in ids]).encode()
+        for text, ids in numbers.items()
+    }
+    keys |= groups
     keys |= _contractions_kept_apart(source, letters)
     keys |= _looked_up(source, looked_up)
-    keys |= _runs_of_one_space(source)
+    keys |= _runs_of_one_space(source, groups)
     if composes(source.original):
         keys |= _composed(keys, letters)
     return keys
@@ -115,47 +120,88 @@ def tokens_of(numbers: Mapping[str, list[int]], source: Source) -> list[int]:
 def keyed_runs(source: Source) -> list[str]:
     """The tokens that are a run of one space beyond ASCII, such as two ideographic spaces.
 
-    Without those of a space that is in more tokens together with other spaces: those need merges.
     None where tokens are to be readable.
     """
     if source.readable:
         return []
-    runs: list[str] = []
-    mixed: Counter[str] = Counter()
-    for text in runs_of_spaces(source):
-        if text[0] in source.kept and text == text[0] * len(text):
-            runs.append(text)
-        else:
-            mixed.update({c for c in text if c in source.kept})
-    pure = Counter(run[0] for run in runs)
-    return [run for run in runs if mixed[run[0]] < 2 * pure[run[0]]]
+    runs = runs_of_spaces(source)
+    return [
+        run
+        for run in runs
+        if run[0] in source.kept and run == run[0] * len(run) and len(run) <= RUN_KEYED
+    ]
 
 
-def _runs_of_one_space(source: Source) -> dict[bytes, bytes]:
-    """Keys for such runs: whole, and without the last one where something else follows."""
+def written_runs(source: Source) -> dict[str, str]:
+    """Runs of such a space, as far as a key takes them -> the letters of the original's tokens."""
+    runs = [
+        space * count
+        for space in sorted({run[0] for run in keyed_runs(source)})
+        for count in range(1, RUN_KEYED + 1)
+    ]
+    return {
+        run: "".join([source.private.get(i) or run[0] for i in ids])
+        for run, ids in zip(runs, source.encode(runs), strict=True)
+        if source.knows(ids)
+    }
+
+
+def _runs_of_one_space(source: Source, numbers: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
+    """Keys for such runs: whole, and without the last one where something else follows.
+
+    numbers: the keys of groups of numbers, which must be taken from their beginning.
+    """
     keys: dict[bytes, bytes] = {}
-    leads = [bytes([b]) for b in (*range(0x21, 0x7F), *range(0xC3, 0xF4)) if b != 0xE2]
-    for space in sorted({run[0] for run in keyed_runs(source)}):
-        runs = [space * count for count in range(1, RUN_KEYED + 1)]
-        results = source.encode(runs)
-        if not all(map(source.knows, results)):
+    rare = _beginnings_of_others(source)
+    frequent = {raw: written for raw, written in rare.items() if len(raw) == 1}
+    rare |= {raw: written for raw, written in numbers.items() if raw.isascii()}
+    for run, written in source.runs.items():
+        shorter = source.runs.get(run[1:])
+        if shorter is None:
             continue
-        written = ["".join([source.texts[i] for i in ids]).encode() for ids in results]
-        for count in range(2, RUN_KEYED + 1):
-            run = runs[count - 1].encode()
-            keys[run] = written[count - 1]
-            for lead in leads if space in source.rules.shortened else ():
-                if space.encode()[:1] != lead:
-                    cut = written[count - 2] + space.encode()
-                    keys[run + lead] = cut + spell(lead).encode()
+        keys[run.encode()] = written.encode()
+        if run[0] in source.rules.shortened:
+            cut = (shorter + run[0]).encode()
+            following = rare if len(run) <= RUN_BEFORE_RARE else frequent
+            for raw, spelled in following.items():
+                keys[run.encode() + raw] = cut + spelled
     return keys
+
+
+def _beginnings_of_others(source: Source) -> dict[bytes, bytes]:
+    """With what bytes all but spaces begin -> how these are written.
+
+    Two bytes, or whole characters, where others that begin so are spaces or of one letter.
+    """
+    rules = source.rules
+    spaces = {text.encode() for text in rules.characters(Kind.SPACE, 0)}
+    taken = {raw[:end] for raw in spaces for end in range(1, len(raw) + 1)}
+    texts = [
+        chr(point)
+        for point in (*range(0x21, 0x7F), *range(0xA1, 0x800))
+        if rules.kind(chr(point)) is not Kind.SPACE
+    ]
+    found: dict[bytes, bytes] = {}
+    for raw in map(str.encode, texts):
+        start = raw[:1] if raw[:1] not in taken else raw
+        found[start] = source.spell(start).encode()
+    for start in (bytes([lead]) for lead in range(0xE0, 0xF5)):
+        blocks = [start + bytes([second]) for second in range(0x80, 0xC0)]
+        for block in [start] if start not in taken else [b for b in blocks if b not in taken]:
+            found[block] = spell(block).encode()
+    kept = (text.encode() for text in source.kept)
+    found |= {raw: source.spell(raw).encode() for raw in kept if raw not in spaces}
+    whole = {source.vocabulary.tokens[i]: letter for i, letter in source.private.items()}
+    beyond_ascii = [c for kind in Kind for c in rules.characters(kind) if kind is not Kind.SPACE]
+    raws = (text.encode() for text in beyond_ascii)
+    return found | {raw: whole[raw].encode() for raw in raws if raw in whole}
 
 
 # ------------------------------------------------------------------------------------- comments
 
 
 def comments(source: Source) -> list[str]:
-    """The tokens that begin a comment, "/*" and "/**", where "/" may belong to the line before.
+    """The tokens that begin a comment, "/*", "/**" and "//!", where "/" may end the line before.
 
     o200k's expression gives "/" to a run of marks that ends with newlines, as in ");\\n/**", but
     not to newlines behind letters. So these tokens are private letters, and behind a run of marks
@@ -167,26 +213,43 @@ def comments(source: Source) -> list[str]:
         for mark in sorted(source.rules.after_endings)
         for count in range(COMMENT_STARS, 0, -1)
     ]
+    found += [
+        2 * mark + other
+        for mark in sorted(source.rules.after_endings)
+        for other in string.punctuation
+        if other != mark and sum(raw.startswith((2 * mark + other).encode()) for raw in tokens) == 1
+    ]
     return [text for text in found if text.encode() in tokens]
 
 
 def _comment_keys(source: Source) -> dict[bytes, bytes]:
-    """Their keys: alone, next to a mark with which the original merges less, and behind a line."""
+    """Their keys: alone, next to a mark with which the original merges less.
+
+    And those of a line of marks with the slashes behind it, which are then written as they are.
+    """
     keys: dict[bytes, bytes] = {}
     rules, tokens = source.rules, source.ids
     marks = [c for c in map(chr, range(0x21, 0x7F)) if rules.kind(c) is Kind.MARK]
+    ends = [end * n for end in ("\n", "\r\n") for n in range(1, LINES_KEYED + 1)]
+    slashes = [mark * count for mark in sorted(rules.after_endings) for count in (1, 2)]
     for text in (raw.decode() for raw in source.comments):
         comment = tokens[text.encode()]
         keys[text.encode()] = source.private[comment].encode()
         near = [(mark + text, -1) for mark in marks] + [(text + mark, 0) for mark in marks]
+        near += [(" " + mark + text, -1) for mark in marks] + [(text + end, 0) for end in ends]
+        near += [(text + end + slash, 0) for end in ends for slash in slashes]
         for (run, place), ids in zip(near, source.encode([run for run, _ in near]), strict=True):
             if ids[place] != comment and len(ids) > 1:
                 keys[run.encode()] = spell(run.encode()).encode()
-        ends = [end * n for end in ("\n", "\r\n") for n in range(1, LINES_KEYED + 1)]
-        for run in (mark + end for mark in (*marks, *source.kept) for end in ends):
-            if rules.kind(run[0]) is Kind.MARK:
-                raw = (run + text).encode()
-                keys[raw] = source.spell(run.encode()).encode() + spell(text.encode()).encode()
+        spaced = [" " + text + mark for mark in marks if (text + mark).encode() in keys]
+        for run, ids in zip(spaced, source.encode(spaced), strict=True):
+            if ids[0] == tokens.get(run[:-1].encode()):  # behind a space it is merged as a whole
+                keys[run.encode()] = source.spell(run.encode()).encode()
+    for run in (mark + end for mark in (*marks, *source.kept) for end in ends):
+        if source.comments and rules.kind(run[0]) is Kind.MARK:
+            for slash in slashes:
+                raw = (run + slash).encode()
+                keys[raw] = source.spell(run.encode()).encode() + slash.encode()
     return keys
 
 
@@ -327,12 +390,35 @@ def _without_look_up(source: Source) -> Tokenizer:
 
 
 def _looked_up(source: Source, token_ids: Iterable[int]) -> dict[bytes, bytes]:
-    """Keys for those words, and longer ones for when the word goes on."""
-    leads = sorted({c.encode()[:1] for c in source.rules.characters(Kind.LETTER, 0)})
+    """Keys for those words, and longer ones for when the word goes on.
+
+    A mark of one letter begins like letters do, as "\u3002" like kana, but does not go on a word.
+    """
+    leads = _leads_of_letters(source.rules)
+    marks = [c for c in sorted(source.kept) if c.encode().startswith(leads)]
     keys: dict[bytes, bytes] = {}
     words = {source.vocabulary.tokens[i]: source.private[i].encode() for i in token_ids}
-    for raw in words:
+    for raw, letter in words.items():
         spelled = source.spell(raw).encode()
         for lead in leads:
             keys[raw + lead] = spelled + spell(lead).encode()
+        for mark in marks:
+            keys[raw + mark.encode()] = letter + source.spell(mark.encode()).encode()
     return keys | words
+
+
+def _leads_of_letters(rules: PreTokenizer) -> tuple[bytes, ...]:
+    """The first bytes of letters: one where at least a quarter of what it begins are letters.
+
+    Else the first two: 0xE2 begins quotes and dashes, but for a few blocks.
+    """
+    letters, all_kinds = Counter[bytes](), Counter[bytes]()
+    for kind in Kind:
+        for raw in (text.encode() for text in rules.characters(kind, 0)):
+            starts = raw[:1], raw[:2]
+            all_kinds.update(starts)
+            letters.update(starts if kind is Kind.LETTER else ())
+    shares = {start: letters[start] / count for start, count in sorted(all_kinds.items())}
+    single = [start for start, share in shares.items() if len(start) == 1 and share >= 0.25]
+    pairs = [s for s, share in shares.items() if share > 0.5 and s[:1] not in single]
+    return (*single, *pairs)

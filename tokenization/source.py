@@ -44,6 +44,7 @@ class Source:
     spaced: those of them that the original splits behind a space; private: id -> the letter of a
     token that no merge may make; texts: id -> how the token is spelled; looked_up: the words that
     the original takes whole although no merges make them; unreached: tokens that no merge makes;
+    runs: runs of one space beyond ASCII -> their letters, where keys take them whole;
     comments: "/*" and the like, the longest first, where they need a letter of their own;
     wide: what is written behind a space; promoted: tokens that are merged before all others;
     readable: whether each token is to be spelled by its own text (`plain`); composed: the texts of
@@ -60,6 +61,7 @@ class Source:
     texts: dict[int, str] = field(default_factory=dict)
     looked_up: set[int] = field(default_factory=set)
     unreached: set[int] = field(default_factory=set)
+    runs: dict[str, str] = field(default_factory=dict)
     comments: list[bytes] = field(default_factory=list)
     wide: Spaced = field(default_factory=Spaced)
     promoted: set[bytes] = field(default_factory=set)
@@ -94,6 +96,9 @@ class Source:
             if comment in raw:
                 before, after = raw.split(comment, 1)
                 return self.spell(before) + self.private[self.ids[comment]] + self.spell(after)
+        if self.runs and (run := self._run_in(raw)):
+            before, after = raw.split(run.encode(), 1)
+            return self.spell(before) + self.runs[run] + self.spell(after)
         if whole := self._composed_in(raw):
             before, after = raw.split(whole.encode(), 1)
             return self.spell(before) + spell(whole.encode(), whole) + self.spell(after)
@@ -102,11 +107,22 @@ class Source:
             return spell(raw, self.kept)
         return self.private[self.ids[head]] + spell(raw[len(head) :], self.kept)
 
+    def _run_in(self, raw: bytes) -> str | None:
+        """The first run of several of one space in some bytes, as far as one key takes it."""
+        text = decoded(raw)
+        found = self._runs_pattern.search(text) if text is not None else None
+        return found.group() if found is not None else None
+
     def _composed_in(self, raw: bytes) -> str | None:
         """The first of the composed texts in some bytes, as the normalizer finds it."""
         text = decoded(raw) if self.composed else None
         found = self._pattern.search(text) if text is not None else None
         return found.group() if found is not None else None
+
+    @cached_property
+    def _runs_pattern(self) -> re.Pattern[str]:
+        several = sorted((run for run in self.runs if len(run) > 1), key=len, reverse=True)
+        return re.compile("|".join(several))
 
     @cached_property
     def _pattern(self) -> re.Pattern[str]:

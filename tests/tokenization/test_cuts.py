@@ -1,0 +1,65 @@
+"""Cuts that only some vocabularies show, on vocabularies of a few tokens that do."""
+
+from typing import Any
+
+from taskpress.tokenization import rank_table
+
+CL100K = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
+    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+O200K = (
+    r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
+    r"| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+
+
+def document(tokens: list[str | bytes], pattern: str = CL100K) -> dict[str, Any]:
+    """A tokenizer whose tokens are the bytes and these, of which the first are merged first."""
+    raws = [text if isinstance(text, bytes) else text.encode() for text in tokens]
+    ranked = [*(bytes([byte]) for byte in range(256)), *raws]
+    return rank_table.document({raw: rank for rank, raw in enumerate(ranked)}, pattern, {}, "test")
+
+
+IDEOGRAPHIC = [b"\xe3\x80", "\u3000", "\u3000\u3000", " \u3000", " \u3000\u3000", "\u3000 \u3000"]
+QUOTE = [b"\xe2\x80", "\u201c"]
+
+
+def test_runs_of_a_space_that_other_tokens_mix_with_spaces(rebuild_document: Any) -> None:
+    rebuilt = rebuild_document(document([*IDEOGRAPHIC, *QUOTE, "12", "123"]))
+    texts = ["a\u3000\u3000b", "\u3000\u3000\u3000", " \u3000\u3000\nb", " \u3000\u3000\u201cb"]
+    texts += ["\u3000\u3000\u3000\u201cb", "\u3000\u3000123 \u3000", "\u3000 \u3000 \u3000b"]
+    assert rebuilt.differing(texts) == []
+
+
+LINES = ["\n\n", ")\n\n", "  ", "  \n", "\n\n  \n", "\n  \n"]
+
+
+def test_empty_lines_behind_a_mark_stay_with_it(rebuild_document: Any) -> None:
+    rebuilt = rebuild_document(document(LINES))
+    assert rebuilt.differing([")\n\n\n\n  \na", ")\n\n\n  \na", "a\n\n\n\n  \na"]) == []
+
+
+def test_a_line_of_marks_that_takes_no_space_in_front(rebuild_document: Any) -> None:
+    rebuilt = rebuild_document(document(["##", "####", "  ", "   ", " #"]))
+    assert rebuilt.differing(["   ####\na", "  ####\n", "\n  #\n", "   ####a"]) == []
+
+
+MARKS = ["\u201d", "\u3002"]
+
+
+def test_a_word_that_is_looked_up_ends_before_marks(rebuild_document: Any) -> None:
+    tokens: list[str | bytes] = ["wx", "yz", b"\xe2\x80", b"\xe3\x80", *MARKS]
+    tokenizer = document(tokens)
+    vocabulary = tokenizer["model"]["vocab"]
+    vocabulary["\u0120wxyz"] = max(vocabulary.values()) + 1  # no merges make " wxyz"
+    rebuilt = rebuild_document(tokenizer)
+    behind = ["", *MARKS, "\xbb", "\xe9", "a", "\u3042", "\xa0"]
+    assert rebuilt.differing([f"a wxyz{text}" for text in behind]) == []
+
+
+def test_a_comment_may_lose_its_slashes_to_the_line_before(rebuild_document: Any) -> None:
+    tokens: list[str | bytes] = ["//", "//!", "/*", "*/", " */", ")\n", ")\n//"]
+    rebuilt = rebuild_document(document(tokens, O200K))
+    texts = ["a\n//! b", ")\n//! b", " */* a", "*/*", "/*\n", "a //!", ")\n/*"]
+    assert rebuilt.differing(texts) == []
