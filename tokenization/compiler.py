@@ -9,7 +9,7 @@ from itertools import pairwise
 
 from tokenizers import Tokenizer
 
-from . import glue, keys, plain, wide
+from . import glue, keys, plain, runs, wide
 from .plan import Piece, Plan, Role, Stage
 from .pre_tokenizer import Kind, PreTokenizer
 from .source import Source, decoded, is_lone, is_spaces, words_beginning
@@ -42,7 +42,7 @@ def compile_plan(
     for token_id in _spelled_by_text(source) if readable else _spelled_by_letters(source, numbers):
         if token_id not in source.private:
             source.private[token_id] = next(letters)
-    source.runs.update(keys.written_runs(source))
+    source.runs.update(runs.written_runs(source))
     source.promoted.update(wide.promoted(source))
     for token_id, raw in vocabulary.tokens.items():
         source.texts[token_id] = source.private.get(token_id) or source.spell(raw)
@@ -79,7 +79,7 @@ def _spelled_by_letters(source: Source, numbers: Mapping[str, list[int]]) -> Ite
     yield from _written_whole(source)
     yield from _never_given(source)
     yield from keys.tokens_of(numbers, source)
-    yield from (source.ids[run.encode()] for run in keys.keyed_runs(source))
+    yield from (source.ids[run.encode()] for run in runs.keyed_runs(source))
     source.looked_up.update(keys.looked_up_only(source))
     yield from sorted(source.looked_up)
     yield from _heads(source)

@@ -7,9 +7,9 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from . import wide
-from .keys import keyed_runs
 from .plan import Piece, Role, Stage
 from .pre_tokenizer import Kind, PreTokenizer
+from .runs import keyed_runs
 from .source import Source, decoded, is_lone, runs_of_spaces, words_beginning
 from .spelling import spell
 
