@@ -59,7 +59,7 @@ class BundleLibrary(
         val download = try {
             Download(address, sha256, store)
         } catch (e: BundleException) {
-            states.update { it.copy(problem = e.message) }
+            say(e.message.orEmpty())
             return
         }
         transfer(download.name, then, download::run)
@@ -75,6 +75,8 @@ class BundleLibrary(
             refresh()
         }
     }
+
+    fun say(problem: String) = states.update { it.copy(problem = problem) }
 
     fun dismiss() = states.update { it.copy(problem = null) }
 
