@@ -73,7 +73,7 @@ MISTAKES = (
         "closing during a reply",
         "unit tests",
         f"{_MAIN}/chat/ChatController.kt",
-        "            before?.cancelAndJoin()\n",
+        "            withContext(NonCancellable) { before?.join() }\n",
         "            before?.isActive\n",
     ),
     Mistake(

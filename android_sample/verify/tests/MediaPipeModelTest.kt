@@ -32,7 +32,7 @@ class MediaPipeModelTest {
 
     @Test fun stoppingWhileItWritesFreesTheEngine() = runBlocking {
         open().use { model ->
-            assertEquals(listOf("a", "b"), model.reply("x".repeat(500) + "ba").take(2).toList())
+            assertEquals(listOf("a", "b"), model.reply("#ba").take(2).toList())
             assertEquals("ko", model.reply("ok").toList().joinToString(""))
             model.reset()
             assertEquals(0, model.usedTokens)
@@ -42,7 +42,7 @@ class MediaPipeModelTest {
 
     @Test fun stoppingWhileItReadsFreesTheEngine() = runBlocking {
         open().use { model ->
-            assertNull(withTimeoutOrNull(50) { model.reply("#".repeat(10)).toList() })
+            assertNull(withTimeoutOrNull(50) { model.reply("#").toList() })
             assertEquals("ko", model.reply("ok").toList().joinToString(""))
         }
         assertEquals(1, log().count { it == "cancelled" })

@@ -1,5 +1,6 @@
 package com.example.taskpress
 
+import android.content.ActivityNotFoundException
 import android.net.Uri
 import android.os.Bundle
 import androidx.activity.ComponentActivity
@@ -30,7 +31,13 @@ class MainActivity : ComponentActivity() {
         super.onCreate(savedInstanceState)
         enableEdgeToEdge()
         // no type says "bundle": file managers know neither suffix
-        model.onPick = { picker.launch(arrayOf("*/*")) }
+        model.onPick = {
+            try {
+                picker.launch(arrayOf("*/*"))
+            } catch (_: ActivityNotFoundException) {
+                model.library.say("This phone has no app that picks files. Bring the bundle by adb, or from the web")
+            }
+        }
         val back = object : OnBackPressedCallback(false) {
             override fun handleOnBackPressed() = model.show(Screen.CHAT)
         }

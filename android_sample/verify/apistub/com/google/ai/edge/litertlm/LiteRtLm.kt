@@ -7,7 +7,8 @@ import standin.EngineLog
 /*
  * Stands in for com.google.ai.edge.litertlm:litertlm-android where Google's Maven is out of reach: the part of its surface
  * that the app uses, and its rules. verify/surface/litertlm.txt says where the surface was read; a step checks that nothing
- * here is declared otherwise. Answers a message with its letters in reverse, one at a time, on a thread of its own.
+ * here is declared otherwise. Answers a message with its letters in reverse, one at a time, on a thread of its own. At a
+ * "#" it waits to be cancelled.
  */
 
 sealed class Backend(val name: String) {
@@ -77,10 +78,10 @@ class Conversation private constructor(private val path: String) : AutoCloseable
         running = true
         cancelled = false
         thread(isDaemon = true) {
-            var waits = if ('#' in text) 400 else 0
-            while (waits-- > 0 && !cancelled) Thread.sleep(5)
             var sent = 0
             for (letter in text.reversed()) {
+                var waits = if (letter == '#') 4000 else 0
+                while (waits-- > 0 && !cancelled) Thread.sleep(5)
                 if (cancelled) break
                 callback.onMessage(Message.of(letter.toString()))
                 sent++

@@ -6,9 +6,11 @@ import com.example.taskpress.llm.TextModel
 import kotlinx.coroutines.CancellationException
 import kotlinx.coroutines.CoroutineDispatcher
 import kotlinx.coroutines.CoroutineScope
+import kotlinx.coroutines.CoroutineStart
 import kotlinx.coroutines.Job
 import kotlinx.coroutines.NonCancellable
-import kotlinx.coroutines.cancelAndJoin
+import kotlinx.coroutines.currentCoroutineContext
+import kotlinx.coroutines.ensureActive
 import kotlinx.coroutines.flow.MutableStateFlow
 import kotlinx.coroutines.flow.StateFlow
 import kotlinx.coroutines.flow.asStateFlow
@@ -20,8 +22,9 @@ import kotlinx.coroutines.withContext
 /**
  * What the chat screen shows and does. No Android in here: it is unit-tested on the JVM.
  *
- * [scope] outlives the screen, so a rotation changes nothing. [work] must be a single thread: the engines take one call
- * at a time. Each action first ends the one before it, and no action lets an engine that it opened go unclosed.
+ * [scope] outlives the screen, so a rotation changes nothing. It runs on a single thread, and every function here is called
+ * on it. [work] must be a single thread too: the engines take one call at a time. Each action first ends the one before it,
+ * and no action lets an engine that it opened go unclosed.
  */
 class ChatController(
     private val scope: CoroutineScope,
@@ -49,7 +52,9 @@ class ChatController(
             states.update { it.copy(memory = MemoryQuestion(request, warning)) }
             return
         }
+        stop()
         after {
+            currentCoroutineContext().ensureActive() // no bundle is opened when the user asked for another one meanwhile
             states.update { ChatState(Phase.LOADING, loading = request.name, wanted = it.wanted, draft = it.draft) }
             try {
                 val wanted = states.value.wanted
@@ -57,6 +62,7 @@ class ChatController(
                     release()
                     openOrFallBack(request, wanted)
                 }
+                currentCoroutineContext().ensureActive() // the next action closes it; nobody may send to it before
                 states.update {
                     it.copy(phase = Phase.READY, loading = null, model = loaded, budget = TokenBudget(request.info.contextTokens))
                 }
@@ -73,15 +79,17 @@ class ChatController(
         if (!states.value.canSend) return
         states.update { it.copy(phase = Phase.READING, problem = null, speed = null) }
         after {
+            var problem: String? = null
             try {
                 val needed = withContext(work) { model.countTokens(prompt) }
-                val refusal = states.value.budget.refusal(needed)
-                if (refusal == null) reply(model, prompt) else states.update { it.copy(problem = refusal) }
+                problem = states.value.budget.refusal(needed)
+                if (problem == null) reply(model, prompt)
             } catch (e: Throwable) {
                 if (e is CancellationException) throw e
-                states.update { it.copy(problem = errorText(e)) }
+                problem = errorText(e)
             } finally {
-                states.update { it.copy(phase = Phase.READY) }
+                // one update: a problem that is seen while the phase is READING invites to a send that would be dropped
+                states.update { it.copy(phase = Phase.READY, problem = problem) }
             }
         }
     }
@@ -96,29 +104,37 @@ class ChatController(
     fun newChat() {
         val model = model ?: return
         if (!states.value.canReset) return
+        states.update { it.copy(phase = Phase.FORGETTING, problem = null) }
         after {
             try {
                 toItsEnd { model.reset() }
                 states.update {
-                    it.copy(messages = emptyList(), budget = TokenBudget(it.budget.contextTokens), speed = null, problem = null)
+                    it.copy(phase = Phase.READY, messages = emptyList(), budget = TokenBudget(it.budget.contextTokens), speed = null)
                 }
             } catch (e: Throwable) {
                 if (e is CancellationException) throw e
-                states.update { it.copy(problem = errorText(e)) }
+                states.update { it.copy(phase = Phase.READY, problem = errorText(e)) }
             }
         }
     }
 
     /** Frees the engine, after the reply that it may be writing. */
-    fun unload(): Job = after {
-        toItsEnd { release() }
-        states.update { ChatState(wanted = it.wanted, draft = it.draft) }
+    fun unload(): Job {
+        stop()
+        return after {
+            // an engine that is stuck must not end the app with it
+            val problem = toItsEnd { runCatching { release() }.exceptionOrNull() }
+            states.update { ChatState(wanted = it.wanted, draft = it.draft, problem = problem?.let(::errorText)) }
+        }
     }
 
+    /** Runs [action] when the one before has ended. Also an action that is cancelled waits: the next one waits for it alone. */
     private fun after(action: suspend () -> Unit): Job {
         val before = job
-        return scope.launch {
-            before?.cancelAndJoin()
+        before?.cancel()
+        // undispatched: one that is cancelled before its first line would not wait either
+        return scope.launch(start = CoroutineStart.UNDISPATCHED) {
+            withContext(NonCancellable) { before?.join() }
             action()
         }.also { job = it }
     }
@@ -147,8 +163,11 @@ class ChatController(
     private suspend fun reply(model: TextModel, prompt: String) {
         val user = Message(++lastId, Author.USER, prompt)
         val answer = Message(++lastId, Author.MODEL, "")
-        states.update { it.copy(draft = "", messages = it.messages + user + answer) }
         val watch = Stopwatch(nanos)
+        states.update {
+            // what was typed since Send stays
+            it.copy(draft = if (it.draft.trim() == prompt) "" else it.draft, messages = it.messages + user + answer)
+        }
         try {
             model.reply(prompt).flowOn(work).collect { piece ->
                 if (piece.isEmpty()) return@collect

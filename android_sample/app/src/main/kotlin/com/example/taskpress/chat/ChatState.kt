@@ -18,6 +18,9 @@ enum class Phase {
     READING,
     WRITING,
     STOPPING,
+
+    /** The engine forgets the conversation, for a new chat. */
+    FORGETTING,
 }
 
 /** [note]: why it does not run where it was asked to. */

@@ -11,6 +11,8 @@ import kotlinx.coroutines.flow.StateFlow
 import kotlinx.coroutines.flow.asStateFlow
 import kotlinx.coroutines.flow.update
 import kotlinx.coroutines.launch
+import kotlinx.coroutines.sync.Mutex
+import kotlinx.coroutines.sync.withLock
 import kotlinx.coroutines.withContext
 
 /** A bundle that is on its way in. */
@@ -33,13 +35,13 @@ class BundleLibrary(
 ) {
     private val states = MutableStateFlow(LibraryState())
     val state: StateFlow<LibraryState> = states.asStateFlow()
+    private val listing = Mutex()
+    private var sweep: Job? = null
     private var job: Job? = null
 
     fun start() {
-        scope.launch {
-            withContext(work) { store.sweep() }
-            refresh()
-        }
+        sweep = scope.launch { withContext(work) { store.sweep() } }
+        look()
     }
 
     fun look() {
@@ -57,7 +59,7 @@ class BundleLibrary(
         val download = try {
             Download(address, sha256, store)
         } catch (e: BundleException) {
-            states.update { it.copy(problem = e.message) }
+            say(e.message.orEmpty())
             return
         }
         transfer(download.name, then, download::run)
@@ -74,6 +76,8 @@ class BundleLibrary(
         }
     }
 
+    fun say(problem: String) = states.update { it.copy(problem = problem) }
+
     fun dismiss() = states.update { it.copy(problem = null) }
 
     private fun transfer(name: String, then: (StoredBundle) -> Unit, bring: ((Progress) -> Unit) -> File) {
@@ -81,6 +85,7 @@ class BundleLibrary(
         states.update { it.copy(transfer = Transfer(name, Progress(0, null)), problem = null) }
         job = scope.launch {
             val file = try {
+                sweep?.join() // a picker's answer comes at once where Android had ended the app behind it
                 withContext(work) {
                     val context = coroutineContext
                     bring { progress ->
@@ -104,7 +109,8 @@ class BundleLibrary(
         job?.invokeOnCompletion { cause -> if (cause is CancellationException) look() }
     }
 
-    private suspend fun refresh() {
+    /** One at a time, so that the list that was read last is shown last. */
+    private suspend fun refresh() = listing.withLock {
         val (bundles, waiting) = withContext(work) {
             val pushed = adbFolder?.listFiles { file: File -> BundleKind.entries.any { file.name.endsWith(it.suffix) } }.orEmpty()
             store.bundles() to pushed.sortedBy { it.name }

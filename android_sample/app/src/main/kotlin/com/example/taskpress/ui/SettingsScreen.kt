@@ -51,7 +51,7 @@ fun SettingsScreen(chat: ChatState, library: LibraryState, adbFolder: String, ac
                         BundleFacts(it.info)
                     }
                     Hint(
-                        "MediaPipe, which runs .task bundles, sends usage metrics to Google. Who publishes an app with it must ask the users.",
+                        "MediaPipe, which runs .task bundles, sends usage metrics to Google. An app that is published must ask its users.",
                     )
                 }
             }
@@ -78,7 +78,7 @@ private fun BackendChoice(chat: ChatState, actions: AppActions) {
                 verticalAlignment = Alignment.CenterVertically,
             ) {
                 RadioButton(selected = chosen, onClick = null, modifier = Modifier.padding(end = 12.dp))
-                Text(if (backend == Backend.GPU) "GPU, and the CPU where that fails" else "CPU")
+                Text(if (backend == Backend.GPU) "GPU, or the CPU if that fails" else "CPU")
             }
         }
     }

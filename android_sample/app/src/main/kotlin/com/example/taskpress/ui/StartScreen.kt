@@ -32,7 +32,7 @@ internal fun Start(library: LibraryState, actions: AppActions) = Column(
 ) {
     Text("Chat with your own model", style = MaterialTheme.typography.headlineSmall)
     Text(
-        "Open a .task or .litertlm bundle. It is copied into the app, and runs on this phone alone.",
+        "Open a .task or .litertlm bundle. It is copied into the app, and runs only on this phone.",
         style = MaterialTheme.typography.bodyLarge,
         color = MaterialTheme.colorScheme.onSurfaceVariant,
     )
@@ -45,8 +45,8 @@ internal fun Start(library: LibraryState, actions: AppActions) = Column(
     }
     if (library.bundles.isEmpty()) {
         Panel {
-            Text("You have no bundle?", style = MaterialTheme.typography.titleSmall)
-            Text("On a computer, press one out of a model:", style = MaterialTheme.typography.bodyMedium)
+            Text("No bundle yet?", style = MaterialTheme.typography.titleSmall)
+            Text("On a computer, make one from a model:", style = MaterialTheme.typography.bodyMedium)
             Text("taskpress build MODEL -o my.task", style = MaterialTheme.typography.bodyMedium.copy(fontFamily = FontFamily.Monospace))
         }
     } else {

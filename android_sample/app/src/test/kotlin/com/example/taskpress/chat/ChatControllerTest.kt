@@ -1,6 +1,8 @@
 package com.example.taskpress.chat
 
 import com.example.taskpress.llm.Backend
+import com.example.taskpress.llm.EngineStuckException
+import java.util.concurrent.Semaphore
 import kotlin.test.assertContains
 import kotlin.test.assertEquals
 import kotlin.test.assertNotNull
@@ -12,7 +14,6 @@ import org.junit.Test
 
 class ChatControllerTest {
     private val bench = Bench()
-    private val chat = bench.chat
 
     @After fun end() = bench.end()
 
@@ -50,8 +51,13 @@ class ChatControllerTest {
         bench.send("Hi")
         bench.await { it.phase == Phase.READING && it.messages.size == 2 }
         awaitLog("reply 0: Hi")
-        chat.stop()
-        assertEquals(Phase.STOPPING, chat.state.value.phase)
+        assertEquals(
+            Phase.STOPPING,
+            bench.act {
+                stop()
+                state.value.phase
+            },
+        )
         val state = bench.await { it.phase == Phase.READY }
         assertEquals(listOf("Hi", ""), texts(state))
         assertTrue(state.messages.last().stopped)
@@ -63,8 +69,8 @@ class ChatControllerTest {
         bench.send("Hi")
         model.pieces.trySend("Hel")
         bench.await { it.phase == Phase.WRITING }
-        chat.stop()
-        chat.stop()
+        bench.act { stop() }
+        bench.act { stop() }
         val state = bench.await { it.phase == Phase.READY }
         assertEquals("Hel", state.messages.last().text)
         assertTrue(state.messages.last().stopped)
@@ -75,7 +81,7 @@ class ChatControllerTest {
     @Test fun aNewChatForgetsAndTheEngineStays() {
         val model = bench.ready()
         answer(model, "Hi", "Hello")
-        chat.newChat()
+        bench.act { newChat() }
         val state = bench.await { it.messages.isEmpty() }
         assertEquals(TokenBudget(100, 0), state.budget)
         assertEquals(Phase.READY, state.phase)
@@ -89,7 +95,7 @@ class ChatControllerTest {
         bench.send("Hi")
         model.pieces.trySend("Hel")
         bench.await { it.phase == Phase.WRITING }
-        chat.newChat()
+        bench.act { newChat() }
         model.pieces.trySend(null)
         assertEquals(2, bench.await { it.phase == Phase.READY }.messages.size)
         assertTrue("reset 0" !in bench.log)
@@ -101,7 +107,7 @@ class ChatControllerTest {
         model.pieces.trySend("Hel")
         // a screen that goes is a collector that goes; the next one finds the same state, and the reply goes on
         assertEquals("Hel", bench.await { it.phase == Phase.WRITING }.messages.last().text)
-        chat.edit("half a message")
+        bench.act { edit("half a message") }
         model.pieces.trySend("lo")
         model.pieces.trySend(null)
         val state = bench.await { it.phase == Phase.READY }
@@ -112,7 +118,7 @@ class ChatControllerTest {
 
     @Test fun aBundleThatCannotBeLoadedIsSaid() {
         bench.failures = { IllegalStateException("Failed to initialize engine\n  at line 1\n  at line 2") }
-        chat.load(bench.request())
+        bench.act { load(bench.request()) }
         val state = bench.await { it.problem != null }
         assertEquals("m.task: Failed to initialize engine", state.problem)
         assertEquals(Phase.NO_MODEL, state.phase)
@@ -127,9 +133,9 @@ class ChatControllerTest {
             NoClassDefFoundError("LlmInference"),
         )) {
             bench.failures = { error }
-            chat.load(bench.request())
+            bench.act { load(bench.request()) }
             assertContains(bench.await { it.problem != null }.problem.orEmpty(), "native library is missing")
-            chat.dismiss()
+            bench.act { dismiss() }
         }
         assertTrue(bench.log.none { it.endsWith("CPU") }, "the CPU misses the same library")
     }
@@ -137,34 +143,36 @@ class ChatControllerTest {
     @Test fun aGpuThatFailsIsReplacedVisibly() {
         bench.failures = { if (it == Backend.GPU) IllegalStateException("no OpenCL") else null }
         bench.ready()
-        val model = assertNotNull(chat.state.value.model)
+        val model = assertNotNull(bench.state.model)
         assertEquals(Backend.CPU, model.backend)
         assertEquals("The GPU could not be used: no OpenCL", model.note)
-        assertEquals(Backend.GPU, chat.state.value.wanted)
+        assertEquals(Backend.GPU, bench.state.wanted)
     }
 
     @Test fun tooLittleMemoryIsAskedAboutBeforeLoading() {
         bench.memory = Memory(availableBytes = 1L shl 30, thresholdBytes = 300L shl 20)
-        chat.load(bench.request())
-        val question = assertNotNull(chat.state.value.memory)
+        bench.act { load(bench.request()) }
+        val question = assertNotNull(bench.state.memory)
         assertContains(question.text, "needs about 1.3 GB of memory and 760 MB are free")
         assertEquals(emptyList(), bench.log)
-        chat.dismiss()
-        assertNull(chat.state.value.memory)
-        chat.load(question.request, anyway = true)
+        bench.act { dismiss() }
+        assertNull(bench.state.memory)
+        bench.act { load(question.request, anyway = true) }
         bench.await { it.phase == Phase.READY }
     }
 
     @Test fun aFullContextIsSaidAndTheDraftStays() {
         val model = bench.ready()
         bench.send("x".repeat(90))
-        assertContains(bench.await { it.problem != null }.problem.orEmpty(), "The message has 90 tokens; the bundle's context is 100")
-        assertEquals(90, chat.state.value.draft.length)
+        val refused = bench.await { it.problem != null }
+        assertContains(refused.problem.orEmpty(), "The message has 90 tokens; the bundle's context is 100")
+        assertEquals(90, refused.draft.length)
+        assertEquals(Phase.READY, refused.phase, "who sees the problem can send again")
         answer(model, "x".repeat(70), "y".repeat(20))
-        assertTrue(chat.state.value.budget.full)
+        assertTrue(bench.state.budget.full)
         bench.send("more")
         assertContains(bench.await { it.problem != null }.problem.orEmpty(), "The context is full: 90 of 100 tokens are used")
-        assertEquals(2, chat.state.value.messages.size)
+        assertEquals(2, bench.state.messages.size)
     }
 
     @Test fun aReplyThatFailsKeepsWhatCame() {
@@ -183,7 +191,10 @@ class ChatControllerTest {
         bench.send("Hi")
         model.pieces.trySend("Hel")
         bench.await { it.phase == Phase.WRITING }
-        chat.load(bench.request("other.task"))
+        bench.act {
+            load(bench.request("other.task"))
+            stop() // the reply ends anyway, and the bundle that was asked for still comes
+        }
         bench.await { it.phase == Phase.READY && it.model?.name == "other.task" }
         assertEquals(listOf("open m.task GPU", "reply 0: Hi", "ended 0", "closed 0", "open other.task GPU"), bench.log)
     }
@@ -192,21 +203,76 @@ class ChatControllerTest {
         bench.ready()
         bench.send("Hi")
         awaitLog("reply 0: Hi")
-        runBlocking { chat.unload().join() }
+        runBlocking { bench.act { unload() }.join() }
         assertEquals(listOf("open m.task GPU", "reply 0: Hi", "ended 0", "closed 0"), bench.log)
-        assertEquals(Phase.NO_MODEL, chat.state.value.phase)
+        assertEquals(Phase.NO_MODEL, bench.state.phase)
     }
 
     @Test fun loadingTwiceAtOnceLosesNoEngine() {
-        repeat(5) { chat.load(bench.request("$it.task")) }
-        runBlocking { chat.unload().join() }
+        repeat(5) { bench.act { load(bench.request("$it.task")) } }
+        runBlocking { bench.act { unload() }.join() }
         assertEquals(bench.engines.size, bench.log.count { it.startsWith("closed") })
+    }
+
+    @Test fun aBundleThatWasReplacedWhileItLoadedIsNeverReady() {
+        val opened = Semaphore(0)
+        bench.failures = {
+            opened.acquire()
+            null
+        }
+        repeat(3) { number ->
+            bench.act { load(bench.request("$number.task")) }
+            awaitLog("open 0.task GPU")
+        }
+        repeat(9) { bench.act { } } // what is queued on the main thread runs first
+        opened.release()
+        awaitLog("open 2.task GPU")
+        assertEquals("2.task", bench.act { state.value.loading })
+        opened.release()
+        bench.await { it.phase == Phase.READY && it.model?.name == "2.task" }
+        assertEquals(listOf("open 0.task GPU", "closed 0", "open 2.task GPU"), bench.log)
+    }
+
+    @Test fun anEngineThatIsStuckIsSaidWhenItIsFreed() {
+        val model = bench.ready()
+        model.closeFailure = EngineStuckException()
+        runBlocking { bench.act { unload() }.join() }
+        assertContains(bench.state.problem.orEmpty(), "did not stop in time")
+        bench.ready()
+    }
+
+    @Test fun nothingIsSentWhileTheEngineForgets() {
+        val model = bench.ready()
+        answer(model, "Hi", "Hello")
+        val allowed = Semaphore(0)
+        model.beforeReset = allowed::acquire
+        bench.act {
+            newChat()
+            edit("Ho")
+            send()
+            stop()
+        }
+        allowed.release()
+        val state = bench.await { it.phase == Phase.READY }
+        assertEquals(emptyList(), state.messages)
+        assertEquals("Ho", state.draft)
+        answer(model, "Ho", "Hello")
+    }
+
+    @Test fun whatIsTypedSinceSendStays() {
+        bench.ready()
+        bench.act {
+            edit("Hi")
+            send()
+            edit("Hi again")
+        }
+        assertEquals("Hi again", bench.await { it.messages.size == 2 }.draft)
     }
 
     @Test fun nothingIsSentTwiceOrEmpty() {
         val model = bench.ready()
         bench.send("   ")
-        assertEquals(Phase.READY, chat.state.value.phase)
+        assertEquals(Phase.READY, bench.state.phase)
         bench.send("Hi")
         bench.send("Ho")
         model.pieces.trySend(null)

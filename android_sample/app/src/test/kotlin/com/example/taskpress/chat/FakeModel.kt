@@ -25,6 +25,8 @@ import kotlinx.coroutines.withTimeout
 class FakeModel(private val log: MutableList<String>, private val number: Int) : TextModel {
     val pieces = Channel<String?>(Channel.UNLIMITED)
     var failure: Throwable? = null
+    var closeFailure: Throwable? = null
+    var beforeReset: () -> Unit = {}
     private var busy = false
 
     override var usedTokens = 0
@@ -55,6 +57,7 @@ class FakeModel(private val log: MutableList<String>, private val number: Int) :
 
     override fun reset() {
         check(!busy) { "Previous invocation still processing" }
+        beforeReset()
         usedTokens = 0
         log += "reset $number"
     }
@@ -62,19 +65,23 @@ class FakeModel(private val log: MutableList<String>, private val number: Int) :
     override fun close() {
         check(!busy) { "Previous invocation still processing" }
         log += "closed $number"
+        closeFailure?.let { throw it }
     }
 }
 
-/** A controller with fake engines. [engines] are those that were opened, in order. */
+/** A controller with fake engines, on a main thread of its own. [engines] are those that were opened, in order. */
 class Bench {
     val log: MutableList<String> = Collections.synchronizedList(mutableListOf())
     val engines: MutableList<FakeModel> = Collections.synchronizedList(mutableListOf())
     var memory = Memory(availableBytes = 8L shl 30, thresholdBytes = 200L shl 20)
     var failures: (Backend) -> Throwable? = { null }
     var nanos = 0L
-    private val scope = CoroutineScope(Job() + Dispatchers.Default.limitedParallelism(1))
+    private val main = Dispatchers.Default.limitedParallelism(1)
+    private val scope = CoroutineScope(Job() + main)
     private val work = Executors.newSingleThreadExecutor { Thread(it).apply { isDaemon = true } }.asCoroutineDispatcher()
-    val chat = ChatController(scope, work, ::open, { memory }, { nanos })
+    private val chat = ChatController(scope, work, ::open, { memory }, { nanos })
+
+    val state: ChatState get() = chat.state.value
 
     private fun open(request: LoadRequest, backend: Backend): TextModel {
         log += "open ${request.name} $backend"
@@ -85,17 +92,20 @@ class Bench {
     fun request(name: String = "m.task", contextTokens: Int? = 100, sizeBytes: Long = 1L shl 30) =
         LoadRequest(File(name), BundleInfo(BundleKind.TASK, sizeBytes, contextTokens, TextFormat("<s>", listOf("</s>"))))
 
+    /** What a user does: it comes on the main thread, between two updates of the state and never during one. */
+    fun <T> act(action: ChatController.() -> T): T = runBlocking(main) { chat.action() }
+
     fun await(what: (ChatState) -> Boolean): ChatState = runBlocking { withTimeout(20_000) { chat.state.first(what) } }
 
     fun ready(): FakeModel {
-        chat.load(request())
+        act { load(request()) }
         await { it.phase == Phase.READY }
         return engines.last()
     }
 
-    fun send(text: String) {
-        chat.edit(text)
-        chat.send()
+    fun send(text: String) = act {
+        edit(text)
+        send()
     }
 
     fun end() {

@@ -5,7 +5,7 @@ import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.Executor;
 import standin.EngineLog;
 
-/** Answers a prompt with its letters in reverse, one at a time, on a thread of its own. A "#" in it takes long to read. */
+/** Answers a prompt with its letters in reverse, one at a time, on a thread of its own. At a "#" it waits to be cancelled. */
 @Deprecated
 public class LlmInferenceSession implements AutoCloseable {
   private static final class Answer extends CompletableFuture<String> implements ListenableFuture<String> {
@@ -55,9 +55,10 @@ public class LlmInferenceSession implements AutoCloseable {
   private void answer(String prompt, Answer answer, ProgressListener<String> listener) {
     StringBuilder all = new StringBuilder();
     try {
-      for (int i = 0; prompt.contains("#") && i < 400 && !cancelled; i++) Thread.sleep(5);
-      for (int i = prompt.length() - 1; i >= 0 && !cancelled; i--) {
+      for (int i = prompt.length() - 1; i >= 0; i--) {
         String piece = prompt.substring(i, i + 1);
+        for (int waited = 0; piece.equals("#") && waited < 4000 && !cancelled; waited++) Thread.sleep(5);
+        if (cancelled) break;
         all.append(piece);
         listener.run(piece, false);
         Thread.sleep(5);
