@@ -132,7 +132,7 @@ def sequence(*steps: dict[str, Any]) -> dict[str, Any]:
         ),
         (
             {"pre_tokenizer": sequence(split("a") | {"behavior": "Removed"})},
-            "Split has behavior Removed",
+            "pre_tokenizer makes .* of 'a.'; the text that it removes",
         ),
         ({"normalizer": {"type": "Lowercase"}}, "normalizer is 'Lowercase'; only none and NFC"),
         (
