@@ -265,7 +265,7 @@ def _piece(token_id: int, source: Source) -> Piece:
     if spelled is not None and len(spelled) > 1:
         if is_mark_run(spelled, source):
             stage = Stage.MARK
-        elif is_spaces(spelled, source.rules):
+        elif source.rules.shortened and is_spaces(spelled, source.rules):
             stage = Stage.SPACE
     return Piece(text, Role.TOKEN, stage, rank)
 

@@ -47,8 +47,8 @@ class PreTokenizer:
     them, since no expression takes them: "=" in DeepSeek Coder, "." in BLOOM;
     contractions: "'s" and the like, where they are pre-tokens whatever follows;
     group: the most numbers in a pre-token, 0 for any number of them;
-    marks_begin_words: whether one mark may begin a pre-token of letters, as in "(foo";
-    mark_endings: characters that are no marks but belong to a run of marks in front of them;
+    marks_begin_words: whether just one mark may begin a pre-token of letters, as in "(foo";
+    mark_endings: the spaces that belong to a run of marks in front of them, and not to more spaces;
     after_endings: ASCII marks that such a run takes behind those too, while others begin a new one;
     shortened: the spaces that a run loses at its end when something else follows;
     cut: the pre-tokens of a text.
@@ -130,16 +130,17 @@ def recognise(document: dict[str, Any], original: Tokenizer, where: str) -> PreT
             among_spaces[points] = len(cut(f"  {shown}{shown}  ")) == 1
         kinds[points] = kind
     space_texts = [chr(point) for point in np.flatnonzero(spaces)]
+    endings = frozenset(s for s in space_texts if cut(f"({s}\t\t")[0] == f"({s}")
     return PreTokenizer(
         kinds,
         hidden,
         among_spaces,
         _contractions(cut),
         _group(cut),
-        len(cut("(a")) == 1,
-        frozenset(space for space in space_texts if len(cut("(" + space)) == 1),
-        frozenset(c for c in string.punctuation if cut(f"(\n{c}")[0] == f"(\n{c}"),
-        frozenset(space for space in space_texts if cut(f"{space}{space}a")[0] == space),
+        len(cut("(a")) == 1 < len(cut("((a")),
+        endings,
+        frozenset(c for c in string.punctuation if endings and cut(f"(\n{c}")[0] == f"(\n{c}"),
+        frozenset(s for s in space_texts if cut(f"{s}{s}{s}a")[0] == s + s),
         cut,
     )
 
