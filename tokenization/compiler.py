@@ -223,8 +223,21 @@ def _never_given(source: Source) -> list[int]:
         token_id
         for token_id, text in texts
         if text is not None
-        and (text in added or (len(text) > 1 and len(source.rules.cut(text)) > 1))
+        and (text in added or (len(text) > 1 and _is_always_cut(text, source.rules)))
     ]
+
+
+def _is_always_cut(text: str, rules: PreTokenizer) -> bool:
+    """Whether no pre-token holds a text: a part of one may be cut where it stands alone.
+
+    As "of " is, where an expression takes "of the" as a whole.
+    """
+    return len(rules.cut(text)) > 1 and not any(
+        text in part
+        for before in ("", "a")
+        for after in ("a", " a", "1", "!", "\n")
+        for part in rules.cut(before + text + after)
+    )
 
 
 def is_mark_run(text: str, source: Source) -> bool:
