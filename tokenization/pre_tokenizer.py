@@ -117,7 +117,9 @@ def recognise(document: dict[str, Any], original: Tokenizer, where: str) -> PreT
     cell[expression.SURROGATES.start : expression.SURROGATES.stop] = count  # they are in no text
     cells = [np.flatnonzero(cell == number) for number in range(count)]
     cells = [points for points in cells if len(points)]
-    _refuse_removal([_shown(points) for points in cells], original, where)
+    if any(step.get("behavior") == "Removed" for step in steps):
+        literals = sorted({c for step in steps for c in str(step.get("pattern"))})
+        _refuse_removal([*map(_shown, cells), *literals], original, where)
     kinds = np.zeros(expression.POINTS, dtype=np.uint8)
     hidden, among_spaces = np.zeros((2, expression.POINTS), dtype=bool)
     for points in cells:
@@ -131,6 +133,7 @@ def recognise(document: dict[str, Any], original: Tokenizer, where: str) -> PreT
         kinds[points] = kind
     space_texts = [chr(point) for point in np.flatnonzero(spaces)]
     endings = frozenset(s for s in space_texts if cut(f"({s}\t\t")[0] == f"({s}")
+    after_newline = string.punctuation if "\n" in endings else ""
     return PreTokenizer(
         kinds,
         hidden,
@@ -139,7 +142,7 @@ def recognise(document: dict[str, Any], original: Tokenizer, where: str) -> PreT
         _group(cut),
         len(cut("(a")) == 1 < len(cut("((a")),
         endings,
-        frozenset(c for c in string.punctuation if endings and cut(f"(\n{c}")[0] == f"(\n{c}"),
+        frozenset(c for c in after_newline if cut(f"(\n{c}")[0] == f"(\n{c}"),
         frozenset(s for s in space_texts if cut(f"{s}{s}{s}a")[0] == s + s),
         cut,
     )
@@ -154,7 +157,7 @@ def _refuse_removal(shown: list[str], original: Tokenizer, where: str) -> None:
     """Refuses steps that take characters out of a text, as Split does with behavior Removed.
 
     That behavior is published with `invert` too, where it removes what no expression takes: then
-    nothing is lost. shown: one character a cell.
+    nothing is lost. shown: one character a cell, and those that an expression may name.
     """
     for text in (first + second for first in shown for second in shown):
         pieces = original.pre_tokenizer.pre_tokenize_str(text)
