@@ -3,12 +3,14 @@
 BPE and Unigram over characters, with "▁" for a space and, in most, a piece for each byte that a
 character without a piece is spelled with. SentencePiece does all of it itself: the merge that comes
 first has the highest score, and what the document's normalizer and pre-tokenizer do is one of three
-flags. Where each sign begins a word, a piece with one behind its first character is never given. Other normalizers change the text in ways that have no flag, and are refused.
+flags. Where each sign begins a word, a piece with one behind its first character is never given. Other
+normalizers change the text in ways that have no flag, and are refused.
 
 Left over, where there is a prefix: SentencePiece writes it once, at the start of the text. The step
 Prepend writes it behind each added token too. The step Metaspace does not write it in front of a
-space, nor, with the scheme "first", in front of an added token that begins the text. Where several spaces are
-taken as one, SentencePiece strips the ends of a text too; without the step Strip they stay.
+space, nor, with the scheme "first", in front of an added token that begins the text.
+Where several spaces are taken as one, SentencePiece strips the ends of a text too; the original
+does not without the step Strip.
 Unigram: ways to cut a text whose scores differ by less than float32 can tell (SentencePiece's) are
 chosen between as it falls; `tokenizers` counts in float64. Of 15,131 lines without characters that
 have no piece, 11 to 13 differ so. Where characters have none, they are joined in other ways.
@@ -49,7 +51,10 @@ FLAGS_NOT_REBUILT = {  # flag of an added token -> why SentencePiece cannot keep
 
 @dataclass
 class _Flags:
-    """What is done to a text before it is merged."""
+    """What is done to a text before it is merged.
+
+    strips: SentencePiece does so with one_space; splits: each sign for the space begins a word.
+    """
 
     dummy_prefix: bool = False
     escape: bool = False
