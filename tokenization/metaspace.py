@@ -3,8 +3,8 @@
 BPE and Unigram over characters, with "▁" for a space and, in most, a piece for each byte that a
 character without a piece is spelled with. SentencePiece does all of it itself: the merge that comes
 first has the highest score, and what the document's normalizer and pre-tokenizer do is one of three
-flags. Where each sign begins a word, a piece with one behind its first character is never given. Other
-normalizers change the text in ways that have no flag, and are refused.
+flags. Where each sign begins a word, a piece with one behind its first character is never given.
+Other normalizers change the text in ways that have no flag, and are refused.
 
 Left over, where there is a prefix: SentencePiece writes it once, at the start of the text. The step
 Prepend writes it behind each added token too. The step Metaspace does not write it in front of a
