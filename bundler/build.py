@@ -30,6 +30,7 @@ from .progress import Progress, percent, progress
 from .quality import Quality
 from .rebuild import (
     Encode,
+    checkpoint_parity_notes,
     document,
     encoder,
     encoder_of,
@@ -174,8 +175,10 @@ def build(
         text = parameters_for(checkpoint, tokenizer, settings or BundleSettings())
         packing = packing.with_sampler_of(output, checkpoint.generation_config)
         encoded, lacking = metadata_of(output, text, tokenizer, options.context_length, packing)
-        bundled = {TOKENIZER: tokenizer}
-        if tokenizer_form == JSON:
+        bundled, notes = {TOKENIZER: tokenizer}, text.notes + lacking
+        if tokenizer_form != JSON:
+            notes += checkpoint_parity_notes(checkpoint, tokenizer)
+        else:
             bundled = {HF_TOKENIZER: pack(dumped(document(checkpoint)))}
         from .conversion import Conversion
 
@@ -191,7 +194,7 @@ def build(
             **metadata.described(text.parameters),
             "tokenizer_form": tokenizer_form,
             "chats": [asdict(chat) for chat in text.proven],
-            "notes": text.notes + lacking,
+            "notes": notes,
         }
         others = sum(map(len, bundled.values())) + len(encoded)
         report = conversion.run(write, size + others, bundle)

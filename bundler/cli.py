@@ -329,7 +329,7 @@ def _write_report(report: "Report", arguments: argparse.Namespace) -> int:
 def _tokenizer(arguments: argparse.Namespace) -> int:
     from .output import refuse_existing, whole_file
     from .progress import percent, progress
-    from .rebuild import Given, read_source
+    from .rebuild import Given, parity_notes, read_source
 
     refuse_existing(arguments.output, force=arguments.force)
     given = Given(arguments.pattern, dict(arguments.specials))
@@ -341,6 +341,8 @@ def _tokenizer(arguments: argparse.Namespace) -> int:
     with whole_file(arguments.output, force=arguments.force) as out:
         out.write(model)
     print(f"{arguments.output}: {len(model) / 1e6:.1f} MB")
+    for note in parity_notes(found, model):
+        print(f"note: {note}")
     return 0
 
 

@@ -8,7 +8,7 @@ from sentencepiece import SentencePieceProcessor
 
 from ..models._checkpoint import Checkpoint, open_checkpoint
 from ..models._files import load_json
-from ..tokenization import FULL, TokenizerError, published
+from ..tokenization import FULL, TokenizerError, parity, published
 from ..tokenization.published import Given, Published
 from ..tokenization.tokenizer_json import FILE_NAME, SpecialIds, load, original
 from .files import open_file
@@ -16,6 +16,7 @@ from .files import open_file
 Encode = Callable[[str], list[int]]
 
 GGUF_MAGIC = b"GGUF"
+NOTED_RATE = 1e-3  # of the tokens of one category
 
 
 def read_source(source: str | Path, given: Given | None = None) -> tuple[Published, SpecialIds]:
@@ -68,6 +69,33 @@ def sentencepiece_model(
     """
     found, specials = _published(checkpoint)
     return found.build(progress, specials, form, ignore_flags=ignore_flags)
+
+
+def checkpoint_parity_notes(checkpoint: Checkpoint, model: bytes) -> tuple[str, ...]:
+    """`parity_notes` of a checkpoint's tokenizer."""
+    return parity_notes(_published(checkpoint)[0], model)
+
+
+def parity_notes(found: Published, model: bytes) -> tuple[str, ...]:
+    """What to say of a rebuilt model that gives many other ids than the original; else nothing.
+
+    An expression may cut in ways that SentencePiece has no means for, and any may be given: so
+    what came out is compared on the sample that ships.
+    """
+    if found.document is None or found.model is not None:
+        return ()
+    report = parity.compare(found.document, model, parity.Options(groups=("sample",)))
+    shown = [
+        f"{100 * section.rate:.2g} % of {section.name.partition('/')[2]}"
+        for section in report.sections
+        if section.rate > NOTED_RATE
+    ]
+    if not shown:
+        return ()
+    return (
+        f"the rebuilt tokenizer gives other tokens than the original, in {', '.join(shown)}; "
+        "taskpress parity shows which",
+    )
 
 
 def encoder(checkpoint: Checkpoint) -> Encode:

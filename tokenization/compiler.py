@@ -224,8 +224,21 @@ def _never_given(source: Source) -> list[int]:
         token_id
         for token_id, text in texts
         if text is not None
-        and (text in added or (len(text) > 1 and len(source.rules.cut(text)) > 1))
+        and (text in added or (len(text) > 1 and _is_always_cut(text, source.rules)))
     ]
+
+
+def _is_always_cut(text: str, rules: PreTokenizer) -> bool:
+    """Whether no pre-token holds a text: a part of one may be cut where it stands alone.
+
+    As "of " is, where an expression takes "of the" as a whole.
+    """
+    return len(rules.cut(text)) > 1 and not any(
+        text in part
+        for before in ("", "a")
+        for after in ("a", " a", "1", "!", "\n")
+        for part in rules.cut(before + text + after)
+    )
 
 
 def is_mark_run(text: str, source: Source) -> bool:
@@ -266,7 +279,7 @@ def _piece(token_id: int, source: Source) -> Piece:
     if spelled is not None and len(spelled) > 1:
         if is_mark_run(spelled, source):
             stage = Stage.MARK
-        elif is_spaces(spelled, source.rules):
+        elif source.rules.shortened and is_spaces(spelled, source.rules):
             stage = Stage.SPACE
     return Piece(text, Role.TOKEN, stage, rank)
 

@@ -20,16 +20,50 @@ POINTS = 0x40000  # planes 0 to 3: the others hold no letters, numbers, marks or
 ASKED_AT_ONCE = 0x4000  # code points a call, so that the answers stay small in memory
 SURROGATES = range(0xD800, 0xE000)
 PROPERTY = re.compile(r"\\[pP]\{\^?\w+\}|\\[sSdDwW]")
-BRACKET = re.compile(r"\[\^?((?:\\.|\[:\^?\w+:\]|[^\]\\])+)\]", re.DOTALL)
 
 GPT2_EXPRESSION = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 
 
 def classes(expression: str) -> set[str]:
     """The character classes of an expression, each written so that it can stand alone."""
-    rest = BRACKET.sub(" ", expression)
-    found = {f"[{match.group(1)}]" for match in BRACKET.finditer(expression)}
-    return found | {match.group() for match in PROPERTY.finditer(rest)}
+    found: set[str] = set()
+    position = 0
+    while position < len(expression):
+        end = position + 1
+        if match := PROPERTY.match(expression, position):
+            end = match.end()
+            found.add(match.group())
+        elif expression[position] == "\\":
+            end += 1
+        elif expression[position] == "[":
+            end = _end_of_class(expression, position)
+            found.add(expression[position:end])
+        position = end
+    return found
+
+
+def _end_of_class(expression: str, start: int) -> int:
+    """Where the class ends that begins with the bracket at `start`.
+
+    Classes hold others, as "[\\p{L}&&[^\\p{Han}]]" and "[[:alpha:]]" do. Source: Oniguruma,
+    doc/RE, "character class".
+    """
+    depth, position = 0, start
+    while position < len(expression):
+        match expression[position]:
+            case "\\":
+                position += 1
+            case "[":
+                depth += 1
+                opened = position + 1 + expression.startswith("^", position + 1)
+                if expression.startswith("]", opened):  # a bracket that is first is a character
+                    position = opened
+            case "]":
+                depth -= 1
+                if not depth:
+                    return position + 1
+        position += 1
+    return len(expression)  # not closed: Oniguruma will say so
 
 
 @cache

@@ -260,11 +260,11 @@ def _cut_spaces(source: Source) -> Iterator[Piece]:
     keyed = set(keyed_runs(source))
     ends = {run[-1] for run in runs_of_spaces(source) if run not in keyed}
     lasts = sorted(last for last in ends & rules.shortened if last.encode() in ids)
-    hidden_leads = _leads_of_hidden(rules)
+    leads_without_cut = _leads_without_cut(rules)
     followers = {
         raw: source.texts[token_id]
         for token_id, raw in source.vocabulary.tokens.items()
-        if _cuts_spaces(raw, rules, hidden_leads)
+        if _cuts_spaces(raw, rules, leads_without_cut)
     }
     beginnings = sorted(raw for raw in _number_beginnings(rules) if decoded(raw) is None)
     followers |= {raw: spell(raw) for raw in beginnings if raw not in ids}
@@ -286,16 +286,16 @@ def _cut_spaces(source: Source) -> Iterator[Piece]:
                 yield Piece(before + followers[raw], Role.GLUE, Stage.CUT)
 
 
-def _leads_of_hidden(rules: PreTokenizer) -> set[int]:
-    """The first bytes that begin more hidden characters than others."""
+def _leads_without_cut(rules: PreTokenizer) -> set[int]:
+    """The first bytes of more characters that cut no space off a run than of others."""
     count: Counter[int] = Counter()
     for kind in Kind:
         for text in rules.characters(kind):
-            count[text.encode()[0]] += 1 if rules.is_hidden(text) else -1
+            count[text.encode()[0]] += -1 if _cuts(text, rules) else 1
     return {lead for lead, surplus in count.items() if surplus > 0}
 
 
-def _cuts_spaces(raw: bytes, rules: PreTokenizer, hidden_leads: set[int]) -> bool:
+def _cuts_spaces(raw: bytes, rules: PreTokenizer, leads_without_cut: set[int]) -> bool:
     """Whether a pre-token can begin with this token and cuts off the space in front of it."""
     lead = raw[0]
     if lead >= 0x80 and lead not in LEAD_BYTES:
@@ -303,6 +303,9 @@ def _cuts_spaces(raw: bytes, rules: PreTokenizer, hidden_leads: set[int]) -> boo
     length = 1 + (lead >= 0xC2) + (lead >= 0xE0) + (lead >= 0xF0)
     character = decoded(raw[:length])
     # a token that is the beginning of a space or number is hidden in the symbol rejoined from it
-    if character is None:
-        return lead not in hidden_leads
-    return rules.kind(character) is not Kind.SPACE and not rules.is_hidden(character)
+    return lead not in leads_without_cut if character is None else _cuts(character, rules)
+
+
+def _cuts(character: str, rules: PreTokenizer) -> bool:
+    """Whether a character cuts off the space in front of it."""
+    return not rules.is_among_spaces(character) and not rules.is_hidden(character)

@@ -3,11 +3,14 @@
 BPE and Unigram over characters, with "▁" for a space and, in most, a piece for each byte that a
 character without a piece is spelled with. SentencePiece does all of it itself: the merge that comes
 first has the highest score, and what the document's normalizer and pre-tokenizer do is one of three
-flags. Other normalizers change the text in ways that have no flag, and are refused.
+flags. Where each sign begins a word, a piece with one behind its first character is never given.
+Other normalizers change the text in ways that have no flag, and are refused.
 
 Left over, where there is a prefix: SentencePiece writes it once, at the start of the text. The step
 Prepend writes it behind each added token too. The step Metaspace does not write it in front of a
 space, nor, with the scheme "first", in front of an added token that begins the text.
+Where several spaces are taken as one, SentencePiece strips the ends of a text too; the original
+does not without the step Strip.
 Unigram: ways to cut a text whose scores differ by less than float32 can tell (SentencePiece's) are
 chosen between as it falls; `tokenizers` counts in float64. Of 15,131 lines without characters that
 have no piece, 11 to 13 differ so. Where characters have none, they are joined in other ways.
@@ -21,15 +24,24 @@ from typing import Any
 from sentencepiece import sentencepiece_model_pb2
 
 from . import TokenizerError
+from .double_array import charsmap
 from .tokenizer_json import IGNORE, SpecialIds, original, split_merge
 
 proto: Any = sentencepiece_model_pb2  # generated at import, unknown to type checkers
 Type = proto.ModelProto.SentencePiece
 SPACE_SIGN = "\u2581"
+TWO_SPACES = {"Regex": " {2,}"}
+# Source: Unicode, PropList.txt, White_Space
+OTHER_SPACES = [  # a map writes them as a space
+    text.encode()
+    for text in "\t\n\v\f\r\x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000"
+    "\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
+]
 BYTE_PIECE = re.compile(r"<0x[0-9A-F]{2}>")
 BYTES = 256
 NO_ID = -1
 UNKNOWN_SURFACE = " \u2047 "  # SentencePiece's own
+OPTIONS_NOT_REBUILT = ("dropout", "end_of_word_suffix", "ignore_merges")
 FLAGS_NOT_REBUILT = {  # flag of an added token -> why SentencePiece cannot keep it
     "rstrip": "SentencePiece would leave the spaces behind it in the text",
     "lstrip": "SentencePiece would leave the spaces in front of it in the text",
@@ -39,11 +51,16 @@ FLAGS_NOT_REBUILT = {  # flag of an added token -> why SentencePiece cannot keep
 
 @dataclass
 class _Flags:
-    """What is done to a text before it is merged."""
+    """What is done to a text before it is merged.
+
+    strips: SentencePiece does so with one_space; splits: each sign for the space begins a word.
+    """
 
     dummy_prefix: bool = False
     escape: bool = False
     one_space: bool = False
+    strips: bool = False
+    splits: bool = False
     charsmap: bytes = b""
 
 
@@ -78,6 +95,10 @@ def build(document: dict[str, Any], specials: SpecialIds, where: str) -> bytes:
         text, score, kind = entries.get(token_id, (f"<|hole_{token_id}|>", 0.0, Type.CONTROL))
         if token_id in added and not (kind == Type.NORMAL and _is_escaped(added[token_id])):
             text, kind = added[token_id]["content"], Type.USER_DEFINED
+            if flags.escape:  # SentencePiece looks for it once more behind its normalizer
+                text = text.replace(" ", SPACE_SIGN)
+        elif flags.splits and SPACE_SIGN in text[1:] and kind == Type.NORMAL:
+            kind = Type.CONTROL  # a word begins with each sign: no merge may join two
         if token_id == unknown:
             kind = Type.UNKNOWN
         elif model.get("byte_fallback") and BYTE_PIECE.fullmatch(text):
@@ -148,8 +169,10 @@ def _flags(document: dict[str, Any], where: str) -> _Flags:
                 flags.dummy_prefix = True
             case "Replace" if pattern.get("String") == " " and part.get("content") == SPACE_SIGN:
                 flags.escape = True
-            case "Replace" if pattern.get("Regex") == " {2,}":
+            case "Replace" if pattern == TWO_SPACES and part.get("content") in (" ", SPACE_SIGN):
                 flags.one_space = True
+            case "Strip":
+                flags.strips = True
             case "Precompiled":
                 flags.charsmap = _charsmap(part, where)
             case other:
@@ -161,12 +184,17 @@ def _flags(document: dict[str, Any], where: str) -> _Flags:
                 scheme = part.get("prepend_scheme", "always")
                 flags.dummy_prefix |= scheme != "never" and part.get("add_prefix_space", True)
                 flags.escape = True
+                flags.splits |= bool(part.get("split", True))
             case "WhitespaceSplit":
                 flags.one_space = True
+                # the published maps make a space of all others, as this step takes them
+                flags.charsmap = flags.charsmap or charsmap(dict.fromkeys(OTHER_SPACES, b" "))
             case "Split" if pattern.get("String") == " " and flags.escape:
                 pass  # Gemma's: there are no spaces left when it looks for them
             case other:
                 raise _refused("pre_tokenizer", other, where)
+    if flags.strips and not flags.one_space:  # SentencePiece does both or none
+        raise _refused("normalizer", "Strip", where)
     return flags
 
 
@@ -191,10 +219,10 @@ def _charsmap(part: dict[str, Any], where: str) -> bytes:
 
 
 def _bpe(model: dict[str, Any], where: str) -> dict[int, tuple[str, float, int]]:
-    if model.get("ignore_merges") or model.get("end_of_word_suffix"):
+    if taken := [option for option in OPTIONS_NOT_REBUILT if model.get(option)]:
         raise TokenizerError(
-            f"{where}: model has ignore_merges or end_of_word_suffix; with a sign for the space "
-            "only plain merges can be rebuilt"
+            f"{where}: model has {taken[0]}; with a sign for the space only plain merges can be "
+            "rebuilt"
         )
     ranks: dict[str, int] = {}
     for merge in model["merges"]:
@@ -225,9 +253,15 @@ def _unknown(model: dict[str, Any], added: dict[int, dict[str, Any]], where: str
     else:
         ids = {token["content"]: token_id for token_id, token in added.items()} | model["vocab"]
         unknown = ids.get(model.get("unk_token"))
-    if unknown is not None:
-        return unknown
     missing = [text for byte in range(BYTES) if (text := f"<0x{byte:02X}>") not in ids]
+    if unknown is not None:
+        is_spelled = model.get("byte_fallback") and not missing
+        if model.get("type") != "Unigram" and not model.get("fuse_unk") and not is_spelled:
+            raise TokenizerError(
+                f"{where}: model.fuse_unk is false and {len(missing)} bytes have no piece; "
+                "SentencePiece makes one unknown token of several in a row"
+            )
+        return unknown
     if missing or not model.get("byte_fallback"):
         raise TokenizerError(
             f"{where}: model names no unknown token and has no piece for each byte; "

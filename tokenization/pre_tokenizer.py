@@ -43,10 +43,12 @@ class PreTokenizer:
 
     kinds: the Kind of each code point, uint8 [POINTS]; hidden: bool [POINTS], the characters that
     are cut out before spaces are looked at, so that they take no space and cut none off a run;
+    among_spaces: bool [POINTS], those that are in one pre-token with the spaces on both sides of
+    them, since no expression takes them: "=" in DeepSeek Coder, "." in BLOOM;
     contractions: "'s" and the like, where they are pre-tokens whatever follows;
     group: the most numbers in a pre-token, 0 for any number of them;
-    marks_begin_words: whether one mark may begin a pre-token of letters, as in "(foo";
-    mark_endings: characters that are no marks but belong to a run of marks in front of them;
+    marks_begin_words: whether just one mark may begin a pre-token of letters, as in "(foo";
+    mark_endings: the spaces that belong to a run of marks in front of them, and not to more spaces;
     after_endings: ASCII marks that such a run takes behind those too, while others begin a new one;
     shortened: the spaces that a run loses at its end when something else follows;
     cut: the pre-tokens of a text.
@@ -54,6 +56,7 @@ class PreTokenizer:
 
     kinds: np.ndarray
     hidden: np.ndarray
+    among_spaces: np.ndarray
     contractions: tuple[str, ...]
     group: int
     marks_begin_words: bool
@@ -71,6 +74,13 @@ class PreTokenizer:
         """Whether one character is cut out before spaces are looked at."""
         point = ord(character)
         return point < len(self.hidden) and bool(self.hidden[point])
+
+    def is_among_spaces(self, character: str) -> bool:
+        """Whether one character is a space, or merged with spaces on both sides of it."""
+        point = ord(character)
+        return self.kind(character) is Kind.SPACE or (
+            point < len(self.among_spaces) and bool(self.among_spaces[point])
+        )
 
     def characters(self, kind: Kind, start: int = 0x80) -> Iterator[str]:
         """The assigned characters of a kind, from code point `start`."""
@@ -104,31 +114,58 @@ def recognise(document: dict[str, Any], original: Tokenizer, where: str) -> PreT
         pieces = original.pre_tokenizer.pre_tokenize_str(text)
         return [text[begin:end] for _, (begin, end) in pieces]
 
+    cell[expression.SURROGATES.start : expression.SURROGATES.stop] = count  # they are in no text
+    cells = [np.flatnonzero(cell == number) for number in range(count)]
+    cells = [points for points in cells if len(points)]
+    if any(step.get("behavior") == "Removed" for step in steps):
+        literals = sorted({c for step in steps for c in str(step.get("pattern"))})
+        _refuse_removal([*map(_shown, cells), *literals], original, where)
     kinds = np.zeros(expression.POINTS, dtype=np.uint8)
-    hidden = np.zeros(expression.POINTS, dtype=bool)
-    for number in range(count):
-        points = np.flatnonzero(cell == number)
-        if int(points[0]) in expression.SURROGATES:
-            continue
-        shown = chr(points[len(points) // 2])
+    hidden, among_spaces = np.zeros((2, expression.POINTS), dtype=bool)
+    for points in cells:
+        shown = _shown(points)
         if spaces[points[0]]:
             kind = Kind.SPACE
         else:
             kind = Kind.NUMBER if numbers[points[0]] else _kind(shown, cut)
             hidden[points] = cut("  " + shown)[0] == "  "
+            among_spaces[points] = len(cut(f"  {shown}{shown}  ")) == 1
         kinds[points] = kind
     space_texts = [chr(point) for point in np.flatnonzero(spaces)]
+    endings = frozenset(s for s in space_texts if cut(f"({s}\t\t")[0] == f"({s}")
+    after_newline = string.punctuation if "\n" in endings else ""
     return PreTokenizer(
         kinds,
         hidden,
+        among_spaces,
         _contractions(cut),
         _group(cut),
-        len(cut("(a")) == 1,
-        frozenset(space for space in space_texts if len(cut("(" + space)) == 1),
-        frozenset(c for c in string.punctuation if cut(f"(\n{c}")[0] == f"(\n{c}"),
-        frozenset(space for space in space_texts if cut(f"{space}{space}a")[0] == space),
+        len(cut("(a")) == 1 < len(cut("((a")),
+        endings,
+        frozenset(c for c in after_newline if cut(f"(\n{c}")[0] == f"(\n{c}"),
+        frozenset(s for s in space_texts if cut(f"{s}{s}{s}a")[0] == s + s),
         cut,
     )
+
+
+def _shown(points: np.ndarray) -> str:
+    """The character that stands for its cell: one from the middle."""
+    return chr(points[len(points) // 2])
+
+
+def _refuse_removal(shown: list[str], original: Tokenizer, where: str) -> None:
+    """Refuses steps that take characters out of a text, as Split does with behavior Removed.
+
+    That behavior is published with `invert` too, where it removes what no expression takes: then
+    nothing is lost. shown: one character a cell, and those that an expression may name.
+    """
+    for text in (first + second for first in shown for second in shown):
+        pieces = original.pre_tokenizer.pre_tokenize_str(text)
+        if {i for _, (begin, end) in pieces for i in range(begin, end)} != {0, 1}:
+            raise TokenizerError(
+                f"{where}: pre_tokenizer makes {[piece for piece, _ in pieces]} of {text!r}; the "
+                "text that it removes cannot be given back"
+            )
 
 
 def _kind(character: str, cut: Cut) -> Kind:
@@ -182,11 +219,6 @@ def _masks(step: dict[str, Any], where: str) -> list[np.ndarray]:
                 if text is None
                 else {rf"[\x{{{ord(character):x}}}]" for character in text}
             )
-            if step.get("behavior") == "Removed":
-                raise TokenizerError(
-                    f"{where}: pre_tokenizer Split has behavior Removed; the text it removes "
-                    "cannot be given back"
-                )
         case "Digits":
             return [expression.digits()]
         case "Punctuation":

@@ -37,6 +37,8 @@ left as the expression does: "12345" in Llama 3 is the key "123" and the key "45
 
 Where glue for all cases would be many megabytes, it is made for the most frequent of them, judged
 by the ranks of merges (`glue`, `wide`). What is left over is rare (docs/tokenizers.md has rates):
+- expressions that count digits from the right, take several words as one, or cut spaces by twos:
+  these are measured when they are built, and said (bundler/rebuild.py);
 - contractions that are not one token, as "'Ve" in Llama 3, when letters follow ("'Version'"); those
   that o200k takes as the end of a word, likewise;
 - groups of numbers of several scripts, beyond Latin-1; runs of three kinds of spaces and more;

@@ -151,7 +151,8 @@ def runs_of_spaces(source: Source) -> list[str]:
 
 
 def is_spaces(text: str, rules: PreTokenizer) -> bool:
-    return text.isspace() and all(rules.kind(character) is Kind.SPACE for character in text)
+    """Whether a text is spaces, or what no expression takes out from among them."""
+    return all(map(rules.is_among_spaces, text))
 
 
 def words_beginning(raw: bytes, source: Source) -> str | None:

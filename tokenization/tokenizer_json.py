@@ -16,12 +16,10 @@ FLAGS_NOT_REBUILT = ("lstrip", "rstrip", "single_word")
 IGNORE = "--ignore-flags builds one that keeps the spaces beside it"
 ADDED_TOKEN_FLAGS = ("special", "normalized", *FLAGS_NOT_REBUILT)
 MODEL_OPTIONS_NOT_REBUILT = (
-    "byte_fallback",
-    "continuing_subword_prefix",
     "dropout",
     "end_of_word_suffix",
-    "fuse_unk",
 )
+OPTIONS_OF_UNKNOWN_BYTES = ("byte_fallback", "fuse_unk")  # they do nothing where all are known
 MAX_ID = 2**21  # ids are positions in the model, so that one absurd id would fill the memory
 
 
@@ -120,6 +118,12 @@ def validate(document: Any, where: str) -> None:
     if kind == "Unigram":
         vocabulary = _validate_unigram(model, where)
     else:
+        if prefix := model.get("continuing_subword_prefix"):
+            # the library ends the whole process over some merges of such a model
+            raise TokenizerError(
+                f"{where}: model.continuing_subword_prefix is {_shown(prefix)}; only a model "
+                "without it can be rebuilt"
+            )
         vocabulary = _validate_vocabulary(model.get("vocab"), where)
         _validate_merges(model.get("merges"), vocabulary, where)
     _validate_added_tokens(top.get("added_tokens"), vocabulary, where)
@@ -302,6 +306,12 @@ def vocabulary(document: dict[str, Any], where: str = FILE_NAME) -> Vocabulary:
             )
         tokens[token_id] = raw
     bytes_known = sum(len(raw) == 1 for raw in tokens.values())
+    for option in OPTIONS_OF_UNKNOWN_BYTES:
+        if model.get(option) and bytes_known < 256:
+            raise TokenizerError(
+                f"{where}: model.{option} is {_shown(model[option])} and {256 - bytes_known} bytes "
+                "have no token; only a model without it, or with all bytes, can be rebuilt"
+            )
     if model.get("unk_token") is not None and bytes_known < 256:
         raise TokenizerError(
             f"{where}: model.unk_token is {_shown(model['unk_token'])} and {256 - bytes_known} "

@@ -139,6 +139,11 @@ def test_random_pairs(metaspace: tuple[Tokenizer, Any, str]) -> None:
     [
         ({"normalizer": {"type": "Lowercase"}}, "normalizer has the step Lowercase"),
         ({"pre_tokenizer": {"type": "Whitespace"}}, "pre_tokenizer has the step Whitespace"),
+        ({"normalizer": {"type": "Strip"}}, "normalizer has the step Strip"),
+        (
+            {"normalizer": {"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": "x"}},
+            "normalizer has the step Replace",
+        ),
         (
             {"normalizer": {"type": "Precompiled", "precompiled_charsmap": "?"}},
             "a map in base64 is needed",
@@ -166,3 +171,75 @@ def test_a_wrong_unigram_model_is_refused(change: dict[str, Any], message: str) 
     document["added_tokens"] = []
     with pytest.raises(TokenizerError, match=message):
         tokenizer_json.validate(document, "here")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"dropout": 0.1}, "model has dropout"),
+        ({"end_of_word_suffix": "</w>"}, "model has end_of_word_suffix"),
+        ({"fuse_unk": False, "byte_fallback": False}, "model.fuse_unk is false and 0 bytes"),
+    ],
+)
+def test_what_sentencepiece_would_do_otherwise_is_refused(
+    change: dict[str, Any], message: str
+) -> None:
+    document = bpe(prefix=True)
+    document["model"] |= change
+    with pytest.raises(TokenizerError, match=f"^here: {message}"):
+        sentencepiece_model.build(document, where="here")
+
+
+def built(document: dict[str, Any]) -> tuple[Tokenizer, Any]:
+    from sentencepiece import SentencePieceProcessor
+
+    tokenizer_json.validate(document, "test")
+    model = sentencepiece_model.build(document)
+    return tokenizer_json.original(document), SentencePieceProcessor(model_proto=model)
+
+
+def test_words_that_begin_with_each_space() -> None:
+    document = bpe(prefix=False) | {"normalizer": None}
+    step = {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "never", "split": True}
+    original, processor = built(document | {"pre_tokenizer": step})
+    assert any("▁" in token[1:] for token in document["model"]["vocab"])
+    assert all(processor.encode(line) == expected(original, line) for line in LINES)
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        [("Strip", {"strip_left": False, "strip_right": True}), ("Replace", {"content": "▁"})],
+        [("Strip", {"strip_left": True, "strip_right": True}), ("Replace", {"content": " "})],
+    ],
+)
+def test_spaces_at_the_ends_are_stripped(steps: list[tuple[str, dict[str, Any]]]) -> None:
+    """XLM-R's and DeBERTa's steps."""
+    parts = [{"type": kind} | options for kind, options in steps]
+    parts[1]["pattern"] = {"Regex": " {2,}"}
+    document = unigram() | {"normalizer": {"type": "Sequence", "normalizers": parts}}
+    original, processor = built(document)
+    for text in ("a  b", " a", "  a  b  ", "a ", "  "):
+        assert processor.encode(text) == expected(original, text)
+
+
+def test_a_step_that_removes_all_kinds_of_spaces() -> None:
+    """T5's, without its map, which makes a space of the others."""
+    document = unigram()
+    steps = [{"type": "WhitespaceSplit"}, document["pre_tokenizer"]]
+    document["pre_tokenizer"] = {"type": "Sequence", "pretokenizers": steps}
+    original, processor = built(document)
+    for text in ("def\n\tself", "a\u00a0 b\r\n", "\u3000a\u2028b\x85", " a "):
+        assert processor.encode(text) == expected(original, text)
+
+
+def test_an_added_token_with_a_space() -> None:
+    document = bpe(prefix=False)
+    flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized", "special"), False)
+    token = {"id": len(document["model"]["vocab"]), "content": "<a b>"} | flags
+    document["added_tokens"].append(token)
+    original, processor = built(document)
+    ids = processor.encode("def <a b>self")
+    assert ids == expected(original, "def <a b>self")
+    assert token["id"] in ids
+    assert processor.decode(ids) == "def <a b>self"

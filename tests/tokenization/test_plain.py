@@ -177,7 +177,13 @@ def test_metaspace_is_plain_as_it_is() -> None:
     document = {
         "added_tokens": [],
         "normalizer": {"type": "Replace", "pattern": {"String": " "}, "content": "▁"},
-        "model": {"type": "BPE", "vocab": vocab, "merges": [["▁", "a"]], "unk_token": "<unk>"},
+        "model": {
+            "type": "BPE",
+            "vocab": vocab,
+            "merges": [["▁", "a"]],
+            "unk_token": "<unk>",
+            "fuse_unk": True,
+        },
     }
     tokenizer_json.validate(document, "test")
     full, plain = (sentencepiece_model.build(document, form=f) for f in FORMS)

@@ -132,7 +132,7 @@ def sequence(*steps: dict[str, Any]) -> dict[str, Any]:
         ),
         (
             {"pre_tokenizer": sequence(split("a") | {"behavior": "Removed"})},
-            "Split has behavior Removed",
+            "pre_tokenizer makes .* of .*; the text that it removes",
         ),
         ({"normalizer": {"type": "Lowercase"}}, "normalizer is 'Lowercase'; only none and NFC"),
         (
@@ -153,6 +153,15 @@ def test_what_cannot_be_rebuilt_is_refused(changes: dict[str, Any], message: str
     with pytest.raises(TokenizerError, match=f"^here: .*{message}") as caught:
         sentencepiece_model.build(small(**changes), where="here")
     assert "\n" not in str(caught.value)
+
+
+def test_what_takes_all_of_a_text_may_remove_the_rest() -> None:
+    """Phi-4's and StableLM 2's steps: inverted, so that what no expression takes is removed."""
+    pattern = {"pattern": {"Regex": r"\s?\S+|\s+"}}
+    isolated = sequence(split("") | pattern)
+    removed = sequence(split("") | pattern | {"behavior": "Removed", "invert": True})
+    model = sentencepiece_model.build(small(pre_tokenizer=removed))
+    assert model == sentencepiece_model.build(small(pre_tokenizer=isolated))
 
 
 def test_more_merges_than_scores_can_tell_apart_are_refused(

@@ -120,6 +120,8 @@ def test_vocabulary_is_in_bytes() -> None:
     ("path", "value", "message"),
     [
         ("model/byte_fallback", True, "model.byte_fallback is True"),
+        ("model/fuse_unk", True, "model.fuse_unk is True and 25. bytes have no token"),
+        ("model/dropout", 0.1, "model.dropout is 0.1"),
         ("model/end_of_word_suffix", "</w>", "model.end_of_word_suffix is '</w>'"),
         ("added_tokens/0/lstrip", True, "added token '<|end|>' has lstrip"),
         ("added_tokens/0/single_word", True, "added token '<|end|>' has single_word"),
@@ -131,6 +133,11 @@ def test_what_cannot_be_rebuilt_is_refused(path: str, value: Any, message: str) 
     tokenizer_json.validate(document, "here")
     with pytest.raises(TokenizerError, match=message.replace("|", r"\|")):
         tokenizer_json.vocabulary(document, "here")
+
+
+def test_a_prefix_over_which_the_library_would_end_the_process_is_refused() -> None:
+    with pytest.raises(TokenizerError, match=r"^here: model\.continuing_subword_prefix"):
+        tokenizer_json.validate(changed("model/continuing_subword_prefix", "##"), "here")
 
 
 def test_what_the_tokenizers_library_refuses_is_one_line() -> None:
