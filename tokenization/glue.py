@@ -18,7 +18,7 @@ FREQUENT = " \t\n\r"
 # Runs that mix another space with others are rare, and the glue for all tokens behind one is 2 MB.
 FOLLOWERS_OF_RARE_SPACES = 20_000
 FIRST_WIDE = b"\xe2\xba\x80"  # U+2E80, from where on characters are those of East Asia
-HELD_BEHIND_TAB = 58_000  # of the symbols that HOLD makes, the most frequent first
+HELD_BEHIND_TAB = 57_500  # of the symbols that HOLD makes, the most frequent first
 FREQUENT_MARKS = 100  # with which three marks in a row may begin
 BEHIND_MARKS = 9  # a rank in HOLD: behind all that keeps an apostrophe in a run of marks
 RARE_MARKS_HELD = 22_000  # pairs, and as many triples
