@@ -175,11 +175,12 @@ def build(
         text = parameters_for(checkpoint, tokenizer, settings or BundleSettings())
         packing = packing.with_sampler_of(output, checkpoint.generation_config)
         encoded, lacking = metadata_of(output, text, tokenizer, options.context_length, packing)
-        bundled, notes = {TOKENIZER: tokenizer}, text.notes + lacking
-        if tokenizer_form != JSON:
-            notes += checkpoint_parity_notes(checkpoint, tokenizer)
-        else:
+        notes = text.notes + lacking
+        if tokenizer_form == JSON:
             bundled = {HF_TOKENIZER: pack(dumped(document(checkpoint)))}
+        else:
+            bundled = {TOKENIZER: tokenizer}
+            notes += checkpoint_parity_notes(checkpoint, tokenizer)
         from .conversion import Conversion
 
         conversion = Conversion(checkpoint, output, options, encoder_of(tokenizer), started)

@@ -143,6 +143,8 @@ def _comment_keys(source: Source) -> dict[bytes, bytes]:
     And those of a line of marks with the slashes behind it, which are then written as they are.
     """
     keys: dict[bytes, bytes] = {}
+    if not source.comments:
+        return keys
     rules, tokens = source.rules, source.ids
     marks = [c for c in map(chr, range(0x21, 0x7F)) if rules.kind(c) is Kind.MARK]
     ends = [end * n for end in ("\n", "\r\n") for n in range(1, LINES_KEYED + 1)]
@@ -161,7 +163,7 @@ def _comment_keys(source: Source) -> dict[bytes, bytes]:
             if ids[0] == tokens.get(run[:-1].encode()):  # behind a space it is merged as a whole
                 keys[run.encode()] = source.spell(run.encode()).encode()
     for run in (mark + end for mark in (*marks, *source.kept) for end in ends):
-        if source.comments and rules.kind(run[0]) is Kind.MARK:
+        if rules.kind(run[0]) is Kind.MARK:
             for slash in slashes:
                 raw = (run + slash).encode()
                 keys[raw] = source.spell(run.encode()).encode() + slash.encode()
