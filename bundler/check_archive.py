@@ -6,13 +6,13 @@ can be seen are given back with them, so that the rest of the bundle is checked 
 
 import struct
 import zipfile
-import zlib
 from collections.abc import Iterator
 from io import SEEK_END
 from itertools import pairwise
 from typing import BinaryIO
 
 from . import BundleError, archive
+from .copying import crc32_of
 from .findings import Finding, finding
 from .known_faults import ARCHIVE
 from .parts import METADATA, MODEL, TOKENIZER, Extent
@@ -20,7 +20,6 @@ from .task import ENTRIES
 
 _LOCAL = struct.Struct("<4sHHHHHIIIHH")
 _MAX_ENTRIES = 1024
-_CHUNK_BYTES = 1 << 20
 
 
 def check_archive(file: BinaryIO, where: str) -> tuple[list[Finding], dict[str, Extent]]:
@@ -147,10 +146,6 @@ def _refused(file: BinaryIO, where: str) -> Iterator[Finding]:
 
 def _checksum(file: BinaryIO, name: str, extent: Extent) -> Iterator[Finding]:
     file.seek(extent.offset)
-    crc32, left = 0, extent.size
-    while left and (chunk := file.read(min(left, _CHUNK_BYTES))):
-        crc32 = zlib.crc32(chunk, crc32)
-        left -= len(chunk)
-    if crc32 != extent.crc32:
+    if (crc32 := crc32_of(file, extent.size)) != extent.crc32:
         what = f"its CRC-32 is {crc32:08x}; {extent.crc32:08x} was written beside it"
         yield _found("checksum", name, what)

@@ -6,7 +6,6 @@ tf_lite_embedder is TF_LITE_EMBEDDER in both.
 
 import io
 import os
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from . import BundleError
-from .copying import copy, crc32_of
+from .copying import copy, crc32_of, crc32_of_bytes
 from .files import open_file, unreadable
 
 if TYPE_CHECKING:
@@ -79,8 +78,9 @@ def size_of(source: Source) -> int:
 def write_part(
     file: BinaryIO, name: str, extent: Extent, source: Source, *, checked: bool = True
 ) -> int:
-    """Writes a part's data where it was planned, and returns its CRC-32, or 0 if not `checked`.
+    """Writes a part's data where it was planned, and returns its CRC-32.
 
+    checked: whether that is wanted of Written, which must be read once more for it; else it is 0.
     A chunk is in memory at a time. Raises BundleError for a source that is of another size by now
     or cannot be read.
     """
@@ -88,7 +88,7 @@ def write_part(
     match source:
         case bytes():
             file.write(source)
-            return zlib.crc32(source) if checked else 0
+            return crc32_of_bytes(source)
         case Written():
             room = _Room(file, name, extent)
             source.write(cast(BinaryIO, room))
@@ -101,25 +101,23 @@ def write_part(
         case Piece():
             with open_file(source.path) as original:
                 original.seek(source.offset)
-                known = source.crc32 is not None
-                crc32 = copy(original, extent.size, file, checked=checked or known)
-            if known and crc32 != source.crc32:
+                crc32 = copy(original, extent.size, file)
+            if source.crc32 is not None and crc32 != source.crc32:
                 # a new one would hide the damage for good
                 raise BundleError(f"{source.path}: {name}: {_DAMAGED}")
-            return crc32 if checked else 0
+            return crc32
         case Path():
             with open_file(source) as original:
                 _refuse_other_size(name, extent.size, original.seek(0, os.SEEK_END))
                 original.seek(0)
-                return copy(original, extent.size, file, checked=checked)
+                return copy(original, extent.size, file)
 
 
 def write_part_to(out: BinaryIO, bundle: Path, extent: Extent, where: str) -> None:
     """Copies a part out of its bundle. Raises BundleError where its CRC-32 is another."""
     with open_file(bundle) as original:
         original.seek(extent.offset)
-        checked = extent.crc32 is not None
-        if copy(original, extent.size, out, checked=checked) != (extent.crc32 or 0):
+        if copy(original, extent.size, out) != extent.crc32 and extent.crc32 is not None:
             raise BundleError(f"{where}: {_DAMAGED}")
 
 
@@ -131,7 +129,7 @@ def part_bytes(file: BinaryIO, extent: Extent, where: str) -> bytes:
         raise BundleError(
             f"{where}: ends {extent.size - len(data)} bytes too early; it was cut off"
         )
-    if extent.crc32 is not None and zlib.crc32(data) != extent.crc32:
+    if extent.crc32 is not None and crc32_of_bytes(data) != extent.crc32:
         raise BundleError(f"{where}: {_DAMAGED}")
     return data
 
