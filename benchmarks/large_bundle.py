@@ -2,9 +2,9 @@
 
 The model is a small one with 5 GiB of zeros behind it, in a sparse file. Each verb runs in a
 process of its own, which tells its peak memory (VmHWM), and is compared with `cp --sparse=never` of
-the model, run before it. The best of --runs counts: a virtual machine whose host must first give the
-memory for the copy takes up to five times as long. What was written twice must be the same, and so
-must the model that was unpacked. Takes 20 GiB of disk for a while, in --folder.
+the model, run before it. The best of --runs counts: a virtual machine whose host must first give
+the memory for the copy takes up to five times as long. What was written twice must be the same, and
+so must the model that was unpacked. Takes 20 GiB of disk for a while, in --folder.
 """
 
 import argparse
