@@ -4,8 +4,8 @@ Everything is planned and checked first: the module, its tensors, the tokenizer,
 prefixes, the flatbuffer without its weights. Only then is the output opened, and the weights are
 streamed from the checkpoint straight into their places in it.
 
-The tokenizer comes before anything that imports torch: the memory that it frees serves torch then,
-which keeps the peak low.
+The tokenizer comes before anything that imports torch, and gives its memory back before that, which
+keeps the peak low.
 """
 
 import time
@@ -23,6 +23,7 @@ from .bundle import read_bundle
 from .embedding_quality import EmbeddingQuality
 from .hf_tokenizer import JSON, dumped, pack
 from .litertlm import HF_TOKENIZER
+from .memory import give_back_freed_memory
 from .output import refuse_existing, whole_file
 from .packing import Packing, is_litertlm, metadata_of, write_bundle
 from .parts import METADATA, MODEL, TOKENIZER, Source, Written
@@ -122,6 +123,7 @@ def convert(
     refuse_existing(output, force=force)
     with open_checkpoint(source) as checkpoint:
         encode = _encoder(checkpoint, options, compare)
+        give_back_freed_memory()
         from .conversion import Conversion
 
         conversion = Conversion(checkpoint, output, options, encode, started)
@@ -181,6 +183,7 @@ def build(
         else:
             bundled = {TOKENIZER: tokenizer}
             notes += checkpoint_parity_notes(checkpoint, tokenizer)
+        give_back_freed_memory()
         from .conversion import Conversion
 
         conversion = Conversion(checkpoint, output, options, encoder_of(tokenizer), started)

@@ -1,5 +1,7 @@
 """How much memory this process has."""
 
+import ctypes
+import gc
 import resource
 import sys
 from pathlib import Path
@@ -21,6 +23,13 @@ def memory_bytes() -> int:
         return _proc_status()["VmRSS"]
     except OSError:
         return peak_memory_bytes()
+
+
+def give_back_freed_memory() -> None:
+    """Gives what was freed back to the system, where glibc would keep it in holes of its heap."""
+    gc.collect()
+    if sys.platform == "linux" and (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)):
+        trim(0)
 
 
 def available_memory_bytes() -> int | None:
