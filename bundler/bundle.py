@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 
 from . import BundleError, archive, hf_tokenizer, litertlm, llm_metadata, metadata
-from .litertlm import HF_TOKENIZER
+from .litertlm import HF_TOKENIZER, Header
 from .llm_metadata import LlmMetadata
 from .metadata import BundleParameters
 from .parts import METADATA, MODEL, TOKENIZER, Extent, opened, part_bytes
@@ -23,7 +23,8 @@ class Bundle:
     """kind: TASK or LITERTLM. parameters: the text format, by the metadata that LiteRT-LM takes.
 
     llm_metadata: what LiteRT-LM's metadata says besides; None where the bundle has LlmParameters.
-    mediapipe: the text format by LlmParameters, where METADATA holds both messages.
+    mediapipe: the text format by LlmParameters, where METADATA holds both messages. header: of a
+    `.litertlm`.
     """
 
     path: Path
@@ -32,6 +33,7 @@ class Bundle:
     parameters: BundleParameters
     llm_metadata: LlmMetadata | None = None
     mediapipe: BundleParameters | None = None
+    header: Header | None = None
 
     def read(self, name: str) -> bytes:
         """The data of one part, its CRC-32 checked where there is one. Raises BundleError."""
@@ -69,7 +71,8 @@ def read_bundle(path: Path) -> Bundle:
     kind = kind_of(path)
     if kind is None:
         raise BundleError(f"{path}: is no .task and no .litertlm; needs one")
-    entries = read_entries(path) if kind == TASK else litertlm.read_header(path).entries()
+    header = litertlm.read_header(path) if kind == LITERTLM else None
+    entries = header.entries() if header else read_entries(path)
     if missing := [name for name in (MODEL, METADATA) if name not in entries]:
         raise BundleError(
             f"{path}: there is no {', '.join(missing)}, only {', '.join(entries) or 'nothing'}; "
@@ -87,7 +90,7 @@ def read_bundle(path: Path) -> Bundle:
         if mediapipe.start_token_id is not None:
             start = texts.of(mediapipe.start_token_id)
             mediapipe = replace(mediapipe, start_token=start, start_token_id=None)
-    return Bundle(path, kind, entries, parameters, described, mediapipe)
+    return Bundle(path, kind, entries, parameters, described, mediapipe, header)
 
 
 class _Texts:

@@ -48,8 +48,7 @@ def differences(first: Path, second: Path) -> Iterator[Difference]:
     Where a part lies is no difference, nor how a format spells the same metadata. Parts are
     compared a chunk at a time. Raises BundleError for a file that is no bundle of an LLM.
     """
-    from .bundle import LITERTLM, read_bundle
-    from .litertlm import read_header
+    from .bundle import read_bundle
     from .parts import METADATA, MODEL, TOKENIZER
 
     one, other = read_bundle(first), read_bundle(second)
@@ -69,9 +68,12 @@ def differences(first: Path, second: Path) -> Iterator[Difference]:
         if name == TOKENIZER and "none" not in sizes:
             yield from _of_tokenizers(one, other)
     yield from _of_values("metadata", _metadata(one), _metadata(other))
-    if one.kind == other.kind == LITERTLM:
-        headers = [read_header(path) for path in (first, second)]
-        yield from _of_values("header", *({**each.system, **each.said()} for each in headers))
+    if one.header and other.header:
+        yield from _of_values(
+            "header",
+            {**one.header.system, **one.header.said()},
+            {**other.header.system, **other.header.said()},
+        )
 
 
 def _size(bundle: "Bundle", name: str) -> str:

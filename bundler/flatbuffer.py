@@ -69,11 +69,21 @@ class Table:
 
     def text(self, field: int) -> str:
         """A string; "" when it is left out. What is no UTF-8 or does not print is escaped."""
+        text = self._text_bytes(field).decode("utf-8", "backslashreplace")
+        return text if text.isprintable() else ascii(text)[1:-1]
+
+    def exact_text(self, field: int) -> str:
+        """A string as it stands, to be written again; "" when it is left out."""
+        try:
+            return self._text_bytes(field).decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise self._buffer.damaged(f"has a text that is no UTF-8 ({error.reason})") from error
+
+    def _text_bytes(self, field: int) -> bytes:
         at, size = self.vector(field)
         if size > _MAX_TEXT_BYTES:
-            raise self._buffer.damaged(f"has a name of {size} bytes")
-        text = self._buffer.read(at, size).decode("utf-8", "backslashreplace")
-        return text if text.isprintable() else ascii(text)[1:-1]
+            raise self._buffer.damaged(f"has a text of {size} bytes")
+        return self._buffer.read(at, size)
 
     def numbers(self, field: int, kind: str) -> tuple[int, ...]:
         return self._buffer.numbers(kind, *self.vector(field))

@@ -15,12 +15,13 @@ Source: litert-lm-builder 0.18.1 and the schema inside it.
 import os
 import re
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
 import flatbuffers
+from flatbuffers import number_types
 
 from . import BundleError
 from .flatbuffer import Flatbuffer, Table
@@ -58,16 +59,33 @@ _WEIGHTS_SUFFIX = "_WEIGHTS"
 _GENERIC_NAME = re.compile(r"GENERIC_BINARY_DATA_(\d{1,2})")
 _TYPED_NAME = re.compile(r"(?:(\w+)_)?(TF_LITE_[A-Z0-9_]{1,48})")
 
-# VData: number of a value's type -> its letter in `struct`; a text has none
-_BOOL, _TEXT, _INT64, _DOUBLE = 8, 9, 11, 12
-_VALUES = {
-    **dict(zip(range(1, 9), "BbHhIif?", strict=True)),
-    10: "Q",
-    _INT64: "q",
-    _DOUBLE: "d",
+# VData: number of a value's type -> its letter in `struct`, and how it is stored; a text has none
+_FLOAT, _BOOL, _TEXT, _INT64, _DOUBLE = 7, 8, 9, 11, 12
+_NUMBER_TYPES = {
+    1: ("B", number_types.Uint8Flags),
+    2: ("b", number_types.Int8Flags),
+    3: ("H", number_types.Uint16Flags),
+    4: ("h", number_types.Int16Flags),
+    5: ("I", number_types.Uint32Flags),
+    6: ("i", number_types.Int32Flags),
+    _FLOAT: ("f", number_types.Float32Flags),
+    _BOOL: ("?", number_types.BoolFlags),
+    10: ("Q", number_types.Uint64Flags),
+    _INT64: ("q", number_types.Int64Flags),
+    _DOUBLE: ("d", number_types.Float64Flags),
 }
 
 Value = str | int | float | bool
+
+
+class _Int(int):
+    """A header's number of another type than Python's own would get; kind: that type in VData."""
+
+    kind = _INT64
+
+
+class _Float(float):
+    kind = _DOUBLE
 
 
 @dataclass(frozen=True)
@@ -175,7 +193,9 @@ def read_header(path: Path) -> Header:
     root = buffer.root()
     system, described = root.table(_ROOT_SYSTEM), root.table(_ROOT_SECTIONS)
     sections = _sections(described, str(path), header_end, file_bytes) if described else ()
-    return Header((major, minor, patch), sections, _pairs(system, 0) if system else {})
+    return Header(
+        (major, minor, patch), sections, _pairs(system, 0, f"{path}: header") if system else {}
+    )
 
 
 def _refuse_incomplete(output: Path, parts: Mapping[str, Source]) -> None:
@@ -253,26 +273,31 @@ def _packed_vector(builder: flatbuffers.Builder, tables: Sequence[int]) -> int:
 def _packed_pair(builder: flatbuffers.Builder, key: str, value: Value) -> int:
     key_at = builder.CreateString(key)
     text_at = builder.CreateString(value) if isinstance(value, str) else 0
+    kind = _kind(value)
     builder.StartObject(1)
-    match value:
-        case str():
-            kind = _TEXT
-            builder.PrependUOffsetTRelativeSlot(0, text_at, 0)
-        case bool():
-            kind = _BOOL
-            builder.PrependBoolSlot(0, value, False)
-        case int():
-            kind = _INT64
-            builder.PrependInt64Slot(0, value, 0)
-        case float():
-            kind = _DOUBLE
-            builder.PrependFloat64Slot(0, value, 0.0)
+    if isinstance(value, str):
+        builder.PrependUOffsetTRelativeSlot(0, text_at, 0)
+    else:
+        builder.PrependSlot(_NUMBER_TYPES[kind][1], 0, value, 0)
     value_at = builder.EndObject()
     builder.StartObject(3)
     builder.PrependUOffsetTRelativeSlot(_PAIR_KEY, key_at, 0)
     builder.PrependUint8Slot(_PAIR_TYPE, kind, 0)
     builder.PrependUOffsetTRelativeSlot(_PAIR_VALUE, value_at, 0)
     return builder.EndObject()
+
+
+def _kind(value: Value) -> int:
+    """In VData. A number that was read keeps its type, which a reader may ask for."""
+    match value:
+        case str():
+            return _TEXT
+        case bool():
+            return _BOOL
+        case float():
+            return getattr(value, "kind", _DOUBLE)
+        case int():
+            return getattr(value, "kind", _INT64)
 
 
 def _sections(table: Table, where: str, header_end: int, file_bytes: int) -> tuple[Section, ...]:
@@ -303,7 +328,7 @@ def _sections(table: Table, where: str, header_end: int, file_bytes: int) -> tup
 
 def _named(entry: Table, extent: Extent, found: Sequence[Section], where: str) -> Section:
     """A section under the name of its part, which no other one may have."""
-    number, items = entry.number(_SECTION_KIND, "B"), _pairs(entry, _SECTION_ITEMS)
+    number, items = entry.number(_SECTION_KIND, "B"), _pairs(entry, _SECTION_ITEMS, where)
     if number not in _KINDS:
         known = ", ".join(f"{number} {kind}" for number, (kind, _) in _KINDS.items())
         raise BundleError(f"{where}: is of kind {number}; known are {known}")
@@ -324,14 +349,29 @@ def _named(entry: Table, extent: Extent, found: Sequence[Section], where: str) -
     return Section(name, kind, extent, items)
 
 
-def _pairs(table: Table, field_number: int) -> dict[str, Value]:
-    return dict(_each_pair(table, field_number))
-
-
-def _each_pair(table: Table, field_number: int) -> Iterator[tuple[str, Value]]:
+def _pairs(table: Table, field_number: int, where: str) -> dict[str, Value]:
+    """What cannot be written again as it stands is refused: repack would lose it."""
+    found: dict[str, Value] = {}
     for pair in table.tables(field_number):
-        kind, value = pair.number(_PAIR_TYPE, "B"), pair.table(_PAIR_VALUE)
-        if value is None or (kind != _TEXT and kind not in _VALUES):
-            continue
-        found = value.text(0) if kind == _TEXT else value.number(0, _VALUES[kind])
-        yield pair.text(_PAIR_KEY), found
+        key = pair.exact_text(_PAIR_KEY)
+        if key in found:
+            raise BundleError(f"{where}: {key!r:.80} is there twice; it is damaged")
+        found[key] = _value(pair, f"{where}: {key!r:.80}")
+    return found
+
+
+def _value(pair: Table, where: str) -> Value:
+    kind, value = pair.number(_PAIR_TYPE, "B"), pair.table(_PAIR_VALUE)
+    if value is None or (kind != _TEXT and kind not in _NUMBER_TYPES):
+        raise BundleError(
+            f"{where}: has {'no value' if value is None else f'a value of type {kind}'}; types 1 "
+            f"to {_DOUBLE} are known"
+        )
+    if kind == _TEXT:
+        return value.exact_text(0)
+    number = value.number(0, _NUMBER_TYPES[kind][0])
+    if kind in (_BOOL, _INT64, _DOUBLE):
+        return number
+    typed = (_Float if kind == _FLOAT else _Int)(number)
+    typed.kind = kind
+    return typed

@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from . import BundleError, both_metadata, llm_metadata, metadata
-from .bundle import LITERTLM, kind_of
 from .chat_template import template_of
-from .litertlm import HF_TOKENIZER, read_header, write_litertlm
+from .litertlm import HF_TOKENIZER, Header, write_litertlm
 from .llm_metadata import LlmMetadata, Sampler
 from .parts import METADATA, MODEL, TOKENIZER, Source
 from .runtimes import BOTH, GENERIC, LITERT_LM, MEDIAPIPE, TOP_K
@@ -110,13 +109,13 @@ def write_bundle(
     parts: Mapping[str, Source],
     packing: Packing,
     *,
-    like: Path | None = None,
+    header: Header | None = None,
     force: bool = False,
 ) -> None:
     """Writes a `.task`, or a `.litertlm` where the output's name ends so; whole or not at all.
 
-    parts: as `write_task` takes them. like: a bundle; what the header of a `.litertlm` says of its
-    sections is said again in another one. Errors: as of `write_task` and `write_litertlm`.
+    parts: as `write_task` takes them. header: of a `.litertlm`; what it says of its sections is
+    said again in another one. Errors: as of `write_task` and `write_litertlm`.
     """
     if not is_litertlm(output):
         write_task(output, parts, alignment=packing.alignment, force=force)
@@ -124,10 +123,9 @@ def write_bundle(
     # what is small stands first: a reader that gets the file piece by piece has it at once
     order = (METADATA, TOKENIZER, HF_TOKENIZER, MODEL)
     first = {name: parts[name] for name in order if name in parts}
-    if like is None or kind_of(like) != LITERTLM:
+    if header is None:
         write_litertlm(output, first | dict(parts), force=force)
         return
-    header = read_header(like)
     items = {section.name: section.items for section in header.sections}
     write_litertlm(output, first | dict(parts), items=items, system=header.system, force=force)
 

@@ -52,8 +52,7 @@ def repack(
     settings: of the text format, packing: for which runtime; what they leave open stays as it is.
     Raises BundleError for what the other format has no place for, and as `write_bundle` does.
     """
-    from .bundle import LITERTLM, TASK, read_bundle
-    from .litertlm import read_header
+    from .bundle import TASK, read_bundle
     from .output import refuse_existing
     from .packing import is_litertlm, write_bundle
     from .parts import METADATA, Piece
@@ -68,9 +67,9 @@ def repack(
         name: Piece(source, extent.offset, extent.size, extent.crc32)
         for name, extent in bundle.entries.items()
     }
-    write_bundle(output, parts | {METADATA: encoded}, packing, like=source, force=force)
-    if bundle.kind == LITERTLM and not is_litertlm(output):
-        said = read_header(source).said().items()
+    write_bundle(output, parts | {METADATA: encoded}, packing, header=bundle.header, force=force)
+    if bundle.header and not is_litertlm(output):
+        said = bundle.header.said().items()
         notes += tuple(f"header: {key} {value!r}: not carried over" for key, value in said)
     return notes
 

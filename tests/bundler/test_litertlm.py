@@ -88,6 +88,86 @@ def test_a_file_of_google_s_packer_is_read(tmp_path: Path) -> None:
     assert again.system == header.system
 
 
+def test_values_keep_their_types_and_bytes(tmp_path: Path) -> None:
+    """Written by Google's packer, written again by us, read by its schema."""
+    from litert_lm_builder import DType, LitertLmFileBuilder, Metadata
+    from litert_lm_builder import litertlm_header_schema_py_generated as schema
+
+    values: dict[DType, Any] = {
+        DType.BOOL: True,
+        DType.STRING: "two\nlines, é and \x01",
+        DType.FLOAT32: 0.5,
+        DType.DOUBLE: 0.1,
+    }
+    for bits in (8, 16, 32, 64):
+        values[DType(f"int{bits}")] = -(1 << (bits - 1))
+        values[DType(f"uint{bits}")] = (1 << bits) - 1
+    (tmp_path / "m").write_bytes(b"\x28\x05")
+    builder = LitertLmFileBuilder()
+    for dtype, value in values.items():
+        builder.add_system_metadata(Metadata(dtype.value, value, dtype))
+    builder.add_llm_metadata(str(tmp_path / "m"))
+    with (tmp_path / "x.litertlm").open("wb") as out:
+        builder.build(out)
+    header = read_header(tmp_path / "x.litertlm")
+    items = {MODEL: header.system}
+    write_litertlm(tmp_path / "y.litertlm", PARTS, items=items, system=header.system)
+    data = (tmp_path / "y.litertlm").read_bytes()
+    read: Any = schema.LiteRTLMMetaData.GetRootAs(data[32:ALIGNMENT], 0)
+    system, model = read.SystemMetadata(), read.SectionMetadata().Objects(2)
+    kinds = {number: kind for kind, number in vars(schema.VData).items() if kind[0] != "_"}
+    for pairs in (
+        [system.Entries(number) for number in range(system.EntriesLength())],
+        [model.Items(number) for number in range(model.ItemsLength())],
+    ):
+        found: dict[str, tuple[str, Any]] = {}
+        for pair in pairs:
+            kind = kinds[pair.ValueType()]
+            value = getattr(schema, kind)()
+            value.Init(pair.Value().Bytes, pair.Value().Pos)
+            found[pair.Key().decode()] = (kind.lower().removesuffix("value"), value.Value())
+        for dtype, value in values.items():
+            expected = value.encode() if isinstance(value, str) else value
+            assert found[dtype.value] == (dtype.value, expected)
+    assert set(values) == set(DType)
+    assert read_header(tmp_path / "y.litertlm").system == header.system
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (b"twin", b"once", "header: 'once' is there twice"),
+        (b"name", b"na\xffe", "header: has a text that is no UTF-8"),
+    ],
+)
+def test_what_could_not_be_written_again_is_refused(
+    tmp_path: Path, old: bytes, new: bytes, message: str
+) -> None:
+    system = {"once": "a name", "twin": "b"}
+    write_litertlm(tmp_path / "x.litertlm", PARTS, system=system)
+    data = (tmp_path / "x.litertlm").read_bytes()
+    assert data.count(old) == 1
+    (tmp_path / "x.litertlm").write_bytes(data.replace(old, new))
+    with pytest.raises(BundleError, match=f"x.litertlm: {message}"):
+        read_header(tmp_path / "x.litertlm")
+
+
+@pytest.mark.parametrize("kind", [13, 0])
+def test_a_value_of_an_unknown_type_is_refused(tmp_path: Path, kind: int) -> None:
+    from litert_lm_builder import litertlm_header_schema_py_generated as schema
+
+    write_litertlm(tmp_path / "x.litertlm", PARTS, system={"key": 1.5})
+    data = bytearray((tmp_path / "x.litertlm").read_bytes())
+    header = schema.LiteRTLMMetaData.GetRootAs(data[32:ALIGNMENT], 0)
+    described: Any = header.SystemMetadata()
+    table = described.Entries(0)._tab
+    data[32 + table.Pos + table.Offset(6)] = kind
+    (tmp_path / "x.litertlm").write_bytes(data)
+    says = f"x.litertlm: header: 'key': has a value of type {kind}; types 1 to 12 are known"
+    with pytest.raises(BundleError, match=says):
+        read_header(tmp_path / "x.litertlm")
+
+
 def test_the_same_parts_give_the_same_bytes(tmp_path: Path, written: Path) -> None:
     write_litertlm(tmp_path / "y.litertlm", PARTS)
     assert (tmp_path / "y.litertlm").read_bytes() == written.read_bytes()
