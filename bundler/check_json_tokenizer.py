@@ -45,5 +45,5 @@ def check_json_tokens(text: Prompting, tokenizer: Tokenizer) -> Iterator[Finding
 
 def check_json_vocabulary(tokenizer: Tokenizer, vocabulary: int) -> Iterator[Finding]:
     """vocabulary: the model's, the number of its logits."""
-    highest = max(tokenizer.get_vocab().values(), default=-1)
-    return check_count(HF_TOKENIZER, highest, highest + 1, vocabulary)
+    count = hf_tokenizer.count_of(tokenizer)
+    return check_count(HF_TOKENIZER, count - 1, count, vocabulary)

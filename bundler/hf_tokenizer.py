@@ -52,8 +52,13 @@ def load(data: bytes, where: str) -> Tokenizer:
     return original(document, where)
 
 
+def count_of(tokenizer: Tokenizer) -> int:
+    """How many ids there are, holes among them included."""
+    return max(tokenizer.get_vocab().values(), default=-1) + 1
+
+
 def texts_of(loaded: AnyTokenizer) -> tuple[int, Callable[[int], str | None]]:
-    """How many tokens there are, and what gives the text of an id; None for one in a hole."""
+    """How many ids there are, and what gives the text of one; None for one in a hole."""
     if isinstance(loaded, Tokenizer):
-        return loaded.get_vocab_size(), loaded.id_to_token
+        return count_of(loaded), loaded.id_to_token
     return len(loaded.kinds), loaded.spelling

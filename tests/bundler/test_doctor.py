@@ -389,6 +389,11 @@ def _with_more_tokens(document: dict[str, Any]) -> None:
     added += [{**last, "id": first + i, "content": f"<{i}>"} for i in range(60_000)]
 
 
+def _with_a_hole(document: dict[str, Any]) -> None:
+    added = {token["content"]: token["id"] for token in document["added_tokens"]}
+    document["model"]["vocab"] |= {**added, "behind": 40}
+
+
 @pytest.mark.parametrize(
     ("edit", "said", "errors"),
     [
@@ -403,6 +408,8 @@ def _with_more_tokens(document: dict[str, Any]) -> None:
          {"stop.white_space"}),
         (lambda document: None, lambda message: message.stop_tokens.add(
             token_ids={"ids": [9_999_999]}), {"metadata.token"}),
+        (_with_a_hole, lambda message: message.stop_tokens.add(
+            token_ids={"ids": [40]}), {"stop.ordinary"}),
     ],
 )  # fmt: skip
 def test_a_tokenizer_json_is_held_against_the_other_parts(
