@@ -2,14 +2,15 @@
 
 from typing import Any
 
-from taskpress.tokenization import rank_table
+import pytest
+from taskpress.tokenization import glue, rank_table
 
 CL100K = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
     r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 O200K = (
-    r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
+    r"[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}{1,3}"
     r"| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 
@@ -62,4 +63,27 @@ def test_a_comment_may_lose_its_slashes_to_the_line_before(rebuild_document: Any
     tokens: list[str | bytes] = ["//", "//!", "/*", "*/", " */", ")\n", ")\n//"]
     rebuilt = rebuild_document(document(tokens, O200K))
     texts = ["a\n//! b", ")\n//! b", " */* a", "*/*", "/*\n", "a //!", ")\n/*"]
+    assert rebuilt.differing(texts) == []
+
+
+def test_comments_next_to_marks_with_which_they_merge_otherwise(rebuild_document: Any) -> None:
+    tokens: list[str | bytes] = ["//", "/*", "**", "*.", ">/", "/*.", "/**", "-w", "\n\n", "\n\n//"]
+    tokens += ["*/", "'\n", "//!", "*/\n\n", "*/\n\n/", "\n\n\n\n", "=\n"]
+    rebuilt = rebuild_document(document(tokens, O200K))
+    texts = [">/*.c", "a/*-w", "a/**.c", "a**/*.c", "'\n\n//(a", "*/\n\n/*", "a\n\n//(a"]
+    texts += ["a)\n\n\n\n\n/*", "//!\n//!", "=\n///", "/***\n*"]
+    assert rebuilt.differing(texts) == []
+
+
+def test_a_mark_behind_two_others(rebuild_document: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(glue, "RARE_MARKS_HELD", 0)
+    rebuilt = rebuild_document(document([*QUOTE, "\u201cx", "%s", "%d"]))
+    assert rebuilt.differing(['"\u201c%s', " \u201c%s"]) == []
+
+
+def test_a_combining_mark_behind_marks_begins_no_word(rebuild_document: Any) -> None:
+    sign, letter = "\u093e", "\u0915"
+    tokens = [b"\xe0\xa4", sign, letter, sign + letter, '["', ',["', " ("]
+    rebuilt = rebuild_document(document(tokens, O200K))
+    texts = [f"a{before}{sign}{letter}" for before in ("", "(", " ", "\n", '["', ',["', " (")]
     assert rebuilt.differing(texts) == []
