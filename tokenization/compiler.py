@@ -9,7 +9,7 @@ from itertools import pairwise
 
 from tokenizers import Tokenizer
 
-from . import comments, glue, keys, plain, runs, wide
+from . import comments, glue, keys, lines, plain, runs, wide
 from .plan import Piece, Plan, Role, Stage
 from .pre_tokenizer import Kind, PreTokenizer
 from .source import Source, decoded, is_lone, is_spaces, words_beginning
@@ -85,6 +85,8 @@ def _spelled_by_letters(source: Source, numbers: Mapping[str, list[int]]) -> Ite
     yield from _heads(source)
     source.unreached.update(_unreached(source))
     yield from sorted(source.unreached)
+    source.empty_lines.update(lines.tokens(source))
+    yield from sorted(source.empty_lines)
     source.comments.extend(text.encode() for text in comments.comments(source))
     yield from (source.ids[raw] for raw in source.comments)
 

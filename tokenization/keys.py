@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from tokenizers import Tokenizer
 from tokenizers.normalizers import NFC
 
-from . import comments, runs, wide
+from . import comments, lines, runs, wide
 from .pre_tokenizer import Kind, PreTokenizer
 from .source import Source, decoded
 from .spelling import rewritten, spell
@@ -58,6 +58,7 @@ def all_keys(
     keys |= _contractions_kept_apart(source, letters)
     keys |= _looked_up(source, looked_up)
     keys |= runs.run_keys(source, groups)
+    keys |= lines.keys(source, source.empty_lines)
     if composes(source.original):
         keys |= _composed(keys, letters)
     return keys

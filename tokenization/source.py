@@ -45,6 +45,7 @@ class Source:
     token that no merge may make; texts: id -> how the token is spelled; looked_up: the words that
     the original takes whole although no merges make them; unreached: tokens that no merge makes;
     runs: runs of one space beyond ASCII -> their letters, where keys take them whole;
+    empty_lines: tokens of spaces and several newlines that keys write;
     comments: "/*" and the like, the longest first, where they need a letter of their own;
     wide: what is written behind a space; promoted: tokens that are merged before all others;
     readable: whether each token is to be spelled by its own text (`plain`); composed: the texts of
@@ -62,6 +63,7 @@ class Source:
     looked_up: set[int] = field(default_factory=set)
     unreached: set[int] = field(default_factory=set)
     runs: dict[str, str] = field(default_factory=dict)
+    empty_lines: set[int] = field(default_factory=set)
     comments: list[bytes] = field(default_factory=list)
     wide: Spaced = field(default_factory=Spaced)
     promoted: set[bytes] = field(default_factory=set)

@@ -41,6 +41,17 @@ def test_empty_lines_behind_a_mark_stay_with_it(rebuild_document: Any) -> None:
     assert rebuilt.differing([")\n\n\n\n  \na", ")\n\n\n  \na", "a\n\n\n\n  \na"]) == []
 
 
+def test_spaces_that_take_some_newlines_before_these_are_one_token(rebuild_document: Any) -> None:
+    rebuilt = rebuild_document(document(["\n\n", "  ", "  \n\n", ")\n\n", "\n" * 4]))
+    texts = [
+        f"{before}{' ' * n}{chr(10) * m}a"
+        for before in ("a", ")", "\n")
+        for n in range(5)
+        for m in range(8)
+    ]
+    assert rebuilt.differing(texts) == []
+
+
 def test_a_line_of_marks_that_takes_no_space_in_front(rebuild_document: Any) -> None:
     rebuilt = rebuild_document(document(["##", "####", "  ", "   ", " #"]))
     assert rebuilt.differing(["   ####\na", "  ####\n", "\n  #\n", "   ####a"]) == []
