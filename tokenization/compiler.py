@@ -166,7 +166,7 @@ def _merged(text: str, source: Source) -> list[int]:
     """The ids that merging whole characters by rank gives for a short text."""
     parts = [character.encode() for character in text]
     while len(parts) > 1:
-        ranks = [source.vocabulary.ranks.get(a + b, MAX_ID) for a, b in pairwise(parts)]
+        ranks = [source.rank_behind_space.get(a + b, MAX_ID) for a, b in pairwise(parts)]
         at = ranks.index(min(ranks))
         if ranks[at] == MAX_ID:
             break
@@ -283,6 +283,8 @@ def _piece(token_id: int, source: Source) -> Piece:
             stage = Stage.MARK
         elif source.rules.shortened and is_spaces(spelled, source.rules):
             stage = Stage.SPACE
+        if stage in (Stage.MARK, Stage.SPACE) and not source.readable:
+            rank = source.rank_behind_space[raw]
     return Piece(text, Role.TOKEN, stage, rank)
 
 
