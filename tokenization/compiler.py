@@ -9,7 +9,7 @@ from itertools import pairwise
 
 from tokenizers import Tokenizer
 
-from . import glue, keys, plain, runs, wide
+from . import comments, glue, keys, lines, plain, runs, wide
 from .plan import Piece, Plan, Role, Stage
 from .pre_tokenizer import Kind, PreTokenizer
 from .source import Source, decoded, is_lone, is_spaces, words_beginning
@@ -85,7 +85,9 @@ def _spelled_by_letters(source: Source, numbers: Mapping[str, list[int]]) -> Ite
     yield from _heads(source)
     source.unreached.update(_unreached(source))
     yield from sorted(source.unreached)
-    source.comments.extend(text.encode() for text in keys.comments(source))
+    source.empty_lines.update(lines.tokens(source))
+    yield from sorted(source.empty_lines)
+    source.comments.extend(text.encode() for text in comments.comments(source))
     yield from (source.ids[raw] for raw in source.comments)
 
 
@@ -164,7 +166,7 @@ def _merged(text: str, source: Source) -> list[int]:
     """The ids that merging whole characters by rank gives for a short text."""
     parts = [character.encode() for character in text]
     while len(parts) > 1:
-        ranks = [source.vocabulary.ranks.get(a + b, MAX_ID) for a, b in pairwise(parts)]
+        ranks = [source.rank_behind_space.get(a + b, MAX_ID) for a, b in pairwise(parts)]
         at = ranks.index(min(ranks))
         if ranks[at] == MAX_ID:
             break
@@ -281,6 +283,8 @@ def _piece(token_id: int, source: Source) -> Piece:
             stage = Stage.MARK
         elif source.rules.shortened and is_spaces(spelled, source.rules):
             stage = Stage.SPACE
+        if stage in (Stage.MARK, Stage.SPACE) and not source.readable:
+            rank = source.rank_behind_space[raw]
     return Piece(text, Role.TOKEN, stage, rank)
 
 

@@ -20,8 +20,12 @@ FOLLOWERS_OF_RARE_SPACES = 20_000
 FIRST_WIDE = b"\xe2\xba\x80"  # U+2E80, from where on characters are those of East Asia
 HELD_BEHIND_TAB = 57_500  # of the symbols that HOLD makes, the most frequent first
 FREQUENT_MARKS = 100  # with which three marks in a row may begin
-BEHIND_MARKS = 9  # a rank in HOLD: behind all that keeps an apostrophe in a run of marks
+# ranks in HOLD, behind those of two single marks
+LONGER_RUNS, TRIPLES, LINES = 10_000, 10_001, 10_002
+BEHIND_MARKS = 10_003  # behind all that keeps an apostrophe in a run of marks
 RARE_MARKS_HELD = 22_000  # pairs, and as many triples
+LETTERS_HELD = 40_000
+FIRST_RANKS = 1000  # merges of which the first is taken to be no more frequent than the last
 
 
 def all_glue(source: Source) -> Iterator[Piece]:
@@ -29,6 +33,7 @@ def all_glue(source: Source) -> Iterator[Piece]:
     held = list(_held_marks(source))
     yield from held
     yield from wide.joined_marks(source, _words_by_mark(source))
+    yield from _letters_held(source)
     lines = list(_held_newlines(source))
     yield from lines
     yield from _held_empty_lines(source)
@@ -37,7 +42,7 @@ def all_glue(source: Source) -> Iterator[Piece]:
         yield Piece(text, Role.GLUE, Stage.HOLD, BEHIND_MARKS)
     yield from _rejoined(source)
     yield from _cut_spaces(source)
-    held.sort(key=lambda piece: piece.rank)
+    held.sort(key=lambda piece: max(piece.rank, LONGER_RUNS - 1))  # by weight as they are
     yield from _cut_held(held[:HELD_BEHIND_TAB] + lines, source)
 
 
@@ -45,9 +50,10 @@ def _held_marks(source: Source) -> Iterator[Piece]:
     """Keeps a mark behind a space or another mark from beginning a word: the "(" of "((foo".
 
     The two marks, or the space and the mark, are one token or become one symbol before words are
-    merged. Pairs of two single marks come first; a third mark that stays over joins its pair. Only
-    what the original itself gives as these two tokens is glued: else a symbol that makes the same
-    text of other tokens would take the run away from the mark behind it.
+    merged. Pairs of two single marks come first, those whose second mark begins most words before
+    others: of three marks only the last one needs to be held. Where it stays over, it joins the
+    pair in front of it. Only what the original itself gives as these two tokens is glued: else a
+    symbol that makes the same text of other tokens would take the run away from the mark behind it.
     """
     ids = source.ids
     if not source.marks_come_first:
@@ -57,11 +63,13 @@ def _held_marks(source: Source) -> Iterator[Piece]:
     pairs = [(run, mark) for run in runs for mark in words if (run + mark).encode() not in ids]
     pairs = _affordable(pairs, words, source)
     parted = set(_given_as_parts(pairs, source))
+    order = {mark: rank for rank, mark in enumerate(sorted(words, key=words.__getitem__)[::-1])}
     singles: dict[str, list[str]] = {}
     pairs.sort(key=lambda parts: _weight(parts, words, source), reverse=True)
     for run, mark in pairs:
         if (run, mark) in parted:
-            yield Piece(source.spell((run + mark).encode()), Role.GLUE, Stage.HOLD, len(run) > 1)
+            rank = order[mark] if len(run) == 1 else LONGER_RUNS
+            yield Piece(source.spell((run + mark).encode()), Role.GLUE, Stage.HOLD, rank)
             if run != " " and len(run) == 1:
                 singles.setdefault(run, []).append(mark)
     rank_of = source.vocabulary.ranks
@@ -71,7 +79,31 @@ def _held_marks(source: Source) -> Iterator[Piece]:
     triples = _affordable(triples, words, source)
     triples += [(" ", a, b) for a, marks in singles.items() if (" ", a) in parted for b in marks]
     for parts in _given_as_parts(triples, source):
-        yield Piece(source.spell("".join(parts).encode()), Role.GLUE, Stage.HOLD, 2)
+        yield Piece(source.spell("".join(parts).encode()), Role.GLUE, Stage.HOLD, TRIPLES)
+
+
+def _letters_held(source: Source) -> Iterator[Piece]:
+    """Keeps a letter that belongs to the marks in front of it from the letters behind it.
+
+    A combining mark is such a letter where an expression has it among both, but only behind two
+    marks, or a space and one. It is made of bytes among words, and held as soon as it is there:
+    those with which most words begin, since the glue for all would be 10 MB.
+    """
+    rules, ranks = source.rules, source.vocabulary.ranks
+    texts = [text for raw in ranks if len(raw) > 1 and (text := decoded(raw)) is not None]
+    letters = [text for text in texts if len(text) == 1 and rules.in_marks[ord(text)]]
+    runs = [text for text in texts if len(text) > 1 and _is_mark_run(text, source)]
+    begun = Counter(text[0] for text in texts if len(text) > 1)
+
+    def weight(pair: tuple[str, str]) -> float:
+        run, letter = pair
+        return begun[letter] / (FIRST_RANKS + ranks[run.encode()]) ** 0.5
+
+    pairs = [(run, letter) for run in runs for letter in letters if begun[letter]]
+    pairs.sort(key=weight, reverse=True)
+    for run, letter in _given_as_parts(pairs[:LETTERS_HELD], source):
+        text = source.spell((run + letter).encode())
+        yield Piece(text, Role.GLUE, Stage.WORD, ranks[letter.encode()])
 
 
 def _affordable(
@@ -102,7 +134,7 @@ def _affordable(
 def _weight(parts: tuple[str, ...], words: Mapping[str, int], source: Source) -> float:
     *before, last = parts
     rank = sum(source.vocabulary.ranks.get(part.encode(), 0) for part in before)
-    return words[last] / (1000 + rank)
+    return words[last] / (FIRST_RANKS + rank)
 
 
 def _given_as_parts(texts: Sequence[tuple[str, ...]], source: Source) -> Iterator[tuple[str, ...]]:
@@ -120,7 +152,7 @@ def _is_letter_mark(character: str, source: Source) -> bool:
 
 def _is_mark_run(text: str, source: Source) -> bool:
     """Whether a token is marks alone, or behind one space."""
-    if source.ids[text.encode()] in source.private:
+    if source.ids[text.encode()] in source.private and text.encode() not in source.comments:
         return False
     return all(_is_letter_mark(c, source) for c in text.removeprefix(" "))
 
@@ -149,7 +181,7 @@ def _held_newlines(source: Source) -> Iterator[Piece]:
     apart = {run for _, run in _given_as_parts(spaced, source)}
     for run, newline in _given_as_parts(pairs, source):
         text = source.spell((run + newline).encode())
-        yield Piece(text, Role.GLUE, Stage.HOLD, 5)
+        yield Piece(text, Role.GLUE, Stage.HOLD, LINES)
         if run in apart:  # a long line of "#" that is no token with the space in front of it
             yield Piece(" " + text, Role.GLUE, Stage.CUT)
 
@@ -165,7 +197,7 @@ def _held_empty_lines(source: Source) -> Iterator[Piece]:
     pairs = [(line, more) for line in _lines_of_marks(source) for more in _newlines(source)]
     pairs = [(line, more) for line, more in pairs if (line + more).encode() not in source.ids]
     for line, more in _given_as_parts(pairs, source):
-        yield Piece(source.spell((line + more).encode()), Role.GLUE, Stage.HOLD, 5)
+        yield Piece(source.spell((line + more).encode()), Role.GLUE, Stage.HOLD, LINES)
 
 
 def _lines_of_marks(source: Source) -> Iterator[str]:

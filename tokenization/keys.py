@@ -1,7 +1,6 @@
 """Keys of the normalizer: what one position of a text decides by its neighbours."""
 
 import json
-import string
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -9,10 +8,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from tokenizers import Tokenizer
 from tokenizers.normalizers import NFC
 
-from . import runs, wide
+from . import comments, lines, runs, wide
 from .pre_tokenizer import Kind, PreTokenizer
 from .source import Source, decoded
-from .spelling import spell
+from .spelling import rewritten, spell
 
 QUOTES_KEPT = 8  # apostrophes in a row that one key takes
 QUOTES_AFTER_RARE_MARK = 3  # likewise after a mark beyond ASCII: there are 12,000 of them
@@ -21,8 +20,6 @@ FIRST_AFTER_LATIN_1 = "\u0100"
 GREEK_EXTENDED = 0x1F00
 FIRST_BEHIND_DIACRITICS = "\u0346"
 NEAR_MARKS = 64  # in the list of all marks
-COMMENT, COMMENT_STARS = "*", 4
-LINES_KEYED = 4  # newlines between a run of marks and a comment
 
 
 def all_keys(
@@ -36,7 +33,7 @@ def all_keys(
         keys[raw] = (source.spell if source.wide.head(raw) else spell)(raw).encode()
     keys |= wide.spaced_keys(source)
     keys |= {raw: source.spell(raw).encode() for raw in (text.encode() for text in source.composed)}
-    keys |= _comment_keys(source)
+    keys |= comments.comment_keys(source)
     run_ids = {source.ids[run.encode()] for run in runs.keyed_runs(source)}
     group_ids = run_ids.union(tokens_of(numbers, source))
     comment_ids = {source.ids[raw] for raw in source.comments}
@@ -61,6 +58,7 @@ def all_keys(
     keys |= _contractions_kept_apart(source, letters)
     keys |= _looked_up(source, looked_up)
     keys |= runs.run_keys(source, groups)
+    keys |= lines.keys(source, source.empty_lines)
     if composes(source.original):
         keys |= _composed(keys, letters)
     return keys
@@ -112,64 +110,6 @@ def tokens_of(numbers: Mapping[str, list[int]], source: Source) -> list[int]:
     return [i for i, text in texts.items() if text is not None and len(text) > 1]
 
 
-# ------------------------------------------------------------------------------------- comments
-
-
-def comments(source: Source) -> list[str]:
-    """The tokens that begin a comment, "/*", "/**" and "//!", where "/" may end the line before.
-
-    o200k's expression gives "/" to a run of marks that ends with newlines, as in ");\\n/**", but
-    not to newlines behind letters. So these tokens are private letters, and behind a run of marks
-    with newlines there is a longer key.
-    """
-    tokens = source.ids
-    found = [
-        mark + COMMENT * count
-        for mark in sorted(source.rules.after_endings)
-        for count in range(COMMENT_STARS, 0, -1)
-    ]
-    found += [
-        2 * mark + other
-        for mark in sorted(source.rules.after_endings)
-        for other in string.punctuation
-        if other != mark and sum(raw.startswith((2 * mark + other).encode()) for raw in tokens) == 1
-    ]
-    return [text for text in found if text.encode() in tokens]
-
-
-def _comment_keys(source: Source) -> dict[bytes, bytes]:
-    """Their keys: alone, next to a mark with which the original merges less.
-
-    And those of a line of marks with the slashes behind it, which are then written as they are.
-    """
-    keys: dict[bytes, bytes] = {}
-    if not source.comments:
-        return keys
-    rules, tokens = source.rules, source.ids
-    marks = [c for c in map(chr, range(0x21, 0x7F)) if rules.kind(c) is Kind.MARK]
-    ends = [end * n for end in ("\n", "\r\n") for n in range(1, LINES_KEYED + 1)]
-    slashes = [mark * count for mark in sorted(rules.after_endings) for count in (1, 2)]
-    for text in (raw.decode() for raw in source.comments):
-        comment = tokens[text.encode()]
-        keys[text.encode()] = source.private[comment].encode()
-        near = [(mark + text, -1) for mark in marks] + [(text + mark, 0) for mark in marks]
-        near += [(" " + mark + text, -1) for mark in marks] + [(text + end, 0) for end in ends]
-        near += [(text + end + slash, 0) for end in ends for slash in slashes]
-        for (run, place), ids in zip(near, source.encode([run for run, _ in near]), strict=True):
-            if ids[place] != comment and len(ids) > 1:
-                keys[run.encode()] = spell(run.encode()).encode()
-        spaced = [" " + text + mark for mark in marks if (text + mark).encode() in keys]
-        for run, ids in zip(spaced, source.encode(spaced), strict=True):
-            if ids[0] == tokens.get(run[:-1].encode()):  # behind a space it is merged as a whole
-                keys[run.encode()] = source.spell(run.encode()).encode()
-    for run in (mark + end for mark in (*marks, *source.kept) for end in ends):
-        if rules.kind(run[0]) is Kind.MARK:
-            for slash in slashes:
-                raw = (run + slash).encode()
-                keys[raw] = source.spell(run.encode()).encode() + slash.encode()
-    return keys
-
-
 # ------------------------------------------------------------------------------------------ NFC
 
 
@@ -182,17 +122,11 @@ def composes(original: Tokenizer) -> bool:
 def _composed(keys: Mapping[bytes, bytes], letters: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
     """Keys for the decomposed forms of each character, written as the character itself is."""
     nfc, longest = NFC(), max(map(len, keys))
+    all_written = {**letters, **keys}
     added: dict[bytes, bytes] = {}
 
     def write(raw: bytes) -> bytes:
-        written, position = b"", 0
-        while position < len(raw):
-            ends = range(min(len(raw), position + longest), position, -1)
-            end = next((e for e in ends if raw[position:e] in keys), position + 1)
-            part = raw[position:end]
-            written += keys.get(part) or letters.get(part, part)
-            position = end
-        return written
+        return rewritten(raw, all_written, longest)
 
     for point in (*range(0xC0, 0xD800), *range(0xF900, 0x30000)):
         character = chr(point)

@@ -45,6 +45,7 @@ class PreTokenizer:
     are cut out before spaces are looked at, so that they take no space and cut none off a run;
     among_spaces: bool [POINTS], those that are in one pre-token with the spaces on both sides of
     them, since no expression takes them: "=" in DeepSeek Coder, "." in BLOOM;
+    in_marks: bool [POINTS], letters that a run of marks in front takes, in o200k combining marks;
     contractions: "'s" and the like, where they are pre-tokens whatever follows;
     group: the most numbers in a pre-token, 0 for any number of them;
     marks_begin_words: whether just one mark may begin a pre-token of letters, as in "(foo";
@@ -57,6 +58,7 @@ class PreTokenizer:
     kinds: np.ndarray
     hidden: np.ndarray
     among_spaces: np.ndarray
+    in_marks: np.ndarray
     contractions: tuple[str, ...]
     group: int
     marks_begin_words: bool
@@ -121,7 +123,7 @@ def recognise(document: dict[str, Any], original: Tokenizer, where: str) -> PreT
         literals = sorted({c for step in steps for c in str(step.get("pattern"))})
         _refuse_removal([*map(_shown, cells), *literals], original, where)
     kinds = np.zeros(expression.POINTS, dtype=np.uint8)
-    hidden, among_spaces = np.zeros((2, expression.POINTS), dtype=bool)
+    hidden, among_spaces, in_marks = np.zeros((3, expression.POINTS), dtype=bool)
     for points in cells:
         shown = _shown(points)
         if spaces[points[0]]:
@@ -130,6 +132,7 @@ def recognise(document: dict[str, Any], original: Tokenizer, where: str) -> PreT
             kind = Kind.NUMBER if numbers[points[0]] else _kind(shown, cut)
             hidden[points] = cut("  " + shown)[0] == "  "
             among_spaces[points] = len(cut(f"  {shown}{shown}  ")) == 1
+            in_marks[points] = kind is Kind.LETTER and len(cut(f"!!{shown}")) == 1
         kinds[points] = kind
     space_texts = [chr(point) for point in np.flatnonzero(spaces)]
     endings = frozenset(s for s in space_texts if cut(f"({s}\t\t")[0] == f"({s}")
@@ -138,6 +141,7 @@ def recognise(document: dict[str, Any], original: Tokenizer, where: str) -> PreT
         kinds,
         hidden,
         among_spaces,
+        in_marks,
         _contractions(cut),
         _group(cut),
         len(cut("(a")) == 1 < len(cut("((a")),

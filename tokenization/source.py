@@ -1,8 +1,10 @@
 """What is compiled, and what all parts of the compiler ask about it."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import pairwise
 
 from tokenizers import Tokenizer
 
@@ -45,6 +47,7 @@ class Source:
     token that no merge may make; texts: id -> how the token is spelled; looked_up: the words that
     the original takes whole although no merges make them; unreached: tokens that no merge makes;
     runs: runs of one space beyond ASCII -> their letters, where keys take them whole;
+    empty_lines: tokens of spaces and several newlines that keys write;
     comments: "/*" and the like, the longest first, where they need a letter of their own;
     wide: what is written behind a space; promoted: tokens that are merged before all others;
     readable: whether each token is to be spelled by its own text (`plain`); composed: the texts of
@@ -62,6 +65,7 @@ class Source:
     looked_up: set[int] = field(default_factory=set)
     unreached: set[int] = field(default_factory=set)
     runs: dict[str, str] = field(default_factory=dict)
+    empty_lines: set[int] = field(default_factory=set)
     comments: list[bytes] = field(default_factory=list)
     wide: Spaced = field(default_factory=Spaced)
     promoted: set[bytes] = field(default_factory=set)
@@ -81,6 +85,19 @@ class Source:
         short = [text for text in self.rules.contractions if len(text) == 2]
         results = self.encode(short)
         return tuple(t for t, ids in zip(short, results, strict=True) if len(ids) == 2)
+
+    @cached_property
+    def rank_behind_space(self) -> dict[bytes, int]:
+        """The ranks, where a space with a character beyond ASCII has that of what takes the space.
+
+        Of " \u201d," the original may merge " \\xe2" before it has the quote, and so before '",'.
+        """
+        ranks = self.vocabulary.ranks
+        found = dict(ranks)
+        for raw in ranks:
+            if raw[:1] == b" " and raw[1:2] >= b"\xc2" and len(decoded(raw) or "") == 2:
+                found[raw] = _rank_of_first(raw, ranks)
+        return found
 
     def encode(self, texts: list[str]) -> list[list[int]]:
         """The ids of some texts."""
@@ -128,6 +145,19 @@ class Source:
     def _pattern(self) -> re.Pattern[str]:
         longest_first = sorted(self.composed, key=lambda text: (-len(text), text))
         return re.compile("|".join(map(re.escape, longest_first)))
+
+
+def _rank_of_first(raw: bytes, ranks: Mapping[bytes, int]) -> int:
+    """The rank of the merge that takes the first byte of a token, when merging it by rank."""
+    parts = [raw[i : i + 1] for i in range(len(raw))]
+    while True:
+        usable = [(ranks[a + b], i) for i, (a, b) in enumerate(pairwise(parts)) if a + b in ranks]
+        if not usable:
+            return ranks[raw]
+        rank, at = min(usable)
+        if at == 0:
+            return rank
+        parts[at : at + 2] = [parts[at] + parts[at + 1]]
 
 
 def decoded(raw: bytes) -> str | None:

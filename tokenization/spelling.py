@@ -1,6 +1,6 @@
 """How bytes are written inside the SentencePiece model, and the way back when it decodes."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 
 LETTERS_OF_BYTES = range(0x180, 0x200)  # for the bytes 0x80 to 0xFF; two bytes each in UTF-8
 NULL_LETTER = "\u0100"
@@ -40,6 +40,17 @@ def _kept_letter(character: str) -> str:
 
 def _letters_of(character: str) -> str:
     return "".join([_LETTERS[byte] for byte in character.encode(errors="surrogateescape")])
+
+
+def rewritten(raw: bytes, keys: Mapping[bytes, bytes], longest: int) -> bytes:
+    """What the normalizer makes of some bytes; longest: of the keys, in bytes."""
+    written, position = b"", 0
+    while position < len(raw):
+        ends = range(min(len(raw), position + longest), position, -1)
+        end = next((end for end in ends if raw[position:end] in keys), position + 1)
+        written += keys.get(raw[position:end], raw[position:end])
+        position = end
+    return written
 
 
 def text_to_letters(known_bytes: Iterable[int]) -> dict[bytes, bytes]:

@@ -2,14 +2,15 @@
 
 from typing import Any
 
-from taskpress.tokenization import rank_table
+import pytest
+from taskpress.tokenization import glue, rank_table
 
 CL100K = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
     r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 O200K = (
-    r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
+    r"[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}{1,3}"
     r"| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 
@@ -40,6 +41,17 @@ def test_empty_lines_behind_a_mark_stay_with_it(rebuild_document: Any) -> None:
     assert rebuilt.differing([")\n\n\n\n  \na", ")\n\n\n  \na", "a\n\n\n\n  \na"]) == []
 
 
+def test_spaces_that_take_some_newlines_before_these_are_one_token(rebuild_document: Any) -> None:
+    rebuilt = rebuild_document(document(["\n\n", "  ", "  \n\n", ")\n\n", "\n" * 4]))
+    texts = [
+        f"{before}{' ' * n}{chr(10) * m}a"
+        for before in ("a", ")", "\n")
+        for n in range(5)
+        for m in range(8)
+    ]
+    assert rebuilt.differing(texts) == []
+
+
 def test_a_line_of_marks_that_takes_no_space_in_front(rebuild_document: Any) -> None:
     rebuilt = rebuild_document(document(["##", "####", "  ", "   ", " #"]))
     assert rebuilt.differing(["   ####\na", "  ####\n", "\n  #\n", "   ####a"]) == []
@@ -62,4 +74,27 @@ def test_a_comment_may_lose_its_slashes_to_the_line_before(rebuild_document: Any
     tokens: list[str | bytes] = ["//", "//!", "/*", "*/", " */", ")\n", ")\n//"]
     rebuilt = rebuild_document(document(tokens, O200K))
     texts = ["a\n//! b", ")\n//! b", " */* a", "*/*", "/*\n", "a //!", ")\n/*"]
+    assert rebuilt.differing(texts) == []
+
+
+def test_comments_next_to_marks_with_which_they_merge_otherwise(rebuild_document: Any) -> None:
+    tokens: list[str | bytes] = ["//", "/*", "**", "*.", ">/", "/*.", "/**", "-w", "\n\n", "\n\n//"]
+    tokens += ["*/", "'\n", "//!", "*/\n\n", "*/\n\n/", "\n\n\n\n", "=\n"]
+    rebuilt = rebuild_document(document(tokens, O200K))
+    texts = [">/*.c", "a/*-w", "a/**.c", "a**/*.c", "'\n\n//(a", "*/\n\n/*", "a\n\n//(a"]
+    texts += ["a)\n\n\n\n\n/*", "//!\n//!", "=\n///", "/***\n*"]
+    assert rebuilt.differing(texts) == []
+
+
+def test_a_mark_behind_two_others(rebuild_document: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(glue, "RARE_MARKS_HELD", 0)
+    rebuilt = rebuild_document(document([*QUOTE, "\u201cx", "%s", "%d"]))
+    assert rebuilt.differing(['"\u201c%s', " \u201c%s"]) == []
+
+
+def test_a_combining_mark_behind_marks_begins_no_word(rebuild_document: Any) -> None:
+    sign, letter = "\u093e", "\u0915"
+    tokens = [b"\xe0\xa4", sign, letter, sign + letter, '["', ',["', " ("]
+    rebuilt = rebuild_document(document(tokens, O200K))
+    texts = [f"a{before}{sign}{letter}" for before in ("", "(", " ", "\n", '["', ',["', " (")]
     assert rebuilt.differing(texts) == []
