@@ -193,7 +193,7 @@ def _marks_of_the_line_before(source: Source) -> Iterator[Piece]:
 
 
 def _rejoined(source: Source) -> Iterator[Piece]:
-    """Makes one symbol of a space or lone number of several tokens.
+    """Makes one symbol of a space, a lone number or a hidden mark of several tokens.
 
     Its first token alone could as well begin a letter, and would be taken for one by the glue of
     the next stage. Joined from the right: the last tokens of a character are no beginning.
@@ -204,9 +204,9 @@ def _rejoined(source: Source) -> Iterator[Piece]:
     early = _number_beginnings(rules)
     texts = [
         text
-        for kind in (Kind.NUMBER, Kind.SPACE)
+        for kind in (Kind.NUMBER, Kind.SPACE, Kind.MARK, Kind.APART)
         for text in rules.characters(kind)
-        if is_lone(text, rules)
+        if is_lone(text, rules) or (rules.is_mark(text) and rules.is_hidden(text))
     ]
     for text, ids in zip(texts, source.encode(texts), strict=True):
         if not source.knows(ids):
