@@ -35,6 +35,7 @@ def all_glue(source: Source) -> Iterator[Piece]:
     yield from _marks_of_the_line_before(source)
     for text in source.contractions_of_parts:  # behind the runs of marks, before the words
         yield Piece(text, Role.GLUE, Stage.HOLD, BEHIND_MARKS)
+    yield from _joined_where_cut(source)
     yield from _rejoined(source)
     yield from _cut_spaces(source)
     held.sort(key=lambda piece: piece.rank)
@@ -220,6 +221,31 @@ def _rejoined(source: Source) -> Iterator[Piece]:
         else:
             for start in range(len(parts) - 2, -1, -1):
                 yield Piece(spell(b"".join(parts[start:])), Role.GLUE, Stage.REJOIN)
+
+
+def _joined_where_cut(source: Source) -> Iterator[Piece]:
+    """Makes one symbol of a mark that steps behind ByteLevel cut inside, before all merges.
+
+    The letter in front of it could else take its first bytes, which are those of letters too. One
+    of three tokens is left over, as its last two are the end of other characters; so is one whose
+    beginning the original merges with another mark.
+    """
+    rules = source.rules
+    marks = [
+        text
+        for kind in (Kind.MARK, Kind.APART)
+        for text in rules.characters(kind)
+        if rules.is_mark(text) and len(rules.cut(text)) > 1
+    ]
+    behind_marks = {
+        raw[len(text.encode()) :]
+        for raw in (source.ids if marks else ())
+        if (text := raw.decode(errors="ignore")) and rules.is_mark(text[-1])
+    }
+    for text, ids in zip(marks, source.encode(marks), strict=True):
+        parts = [source.vocabulary.tokens.get(token_id, b"") for token_id in ids]
+        if len(parts) == 2 and parts[0] not in behind_marks:
+            yield Piece(spell(text.encode()), Role.GLUE, Stage.FIRST)
 
 
 def _number_beginnings(rules: PreTokenizer) -> set[bytes]:

@@ -90,3 +90,15 @@ def test_a_quote_takes_no_first_byte_of_a_symbol_that_is_cut_from_it(rebuild_doc
 def test_a_mark_that_is_cut_out_leaves_the_line_end_in_front_whole(rebuild_document: Any) -> None:
     rebuilt = rebuild_document(of_classes(["\r\n", "  ", "   "]))
     assert rebuilt.differing(["a\r\n\uff3b", "a   \uff3b", "a\r\n\uff21", "a   \uff21"]) == []
+
+
+def test_a_mark_that_is_cut_between_its_bytes_gives_none_to_a_letter(rebuild_document: Any) -> None:
+    """Falcon's Digits come behind ByteLevel, whose letters for the bytes B2 to BE are numbers."""
+    tokenizer = document([b"\xe0\xb8", "\u0e23", b"\xe0\xb8\xa3\xe0\xb8"], GPT2)
+    digits = {"type": "Digits", "individual_digits": False}
+    tokenizer["pre_tokenizer"]["pretokenizers"].append(digits)
+    rebuilt = rebuild_document(tokenizer)
+    assert (
+        rebuilt.differing(["\u0e23\u0e39", "\u0e23\u0e39\u0e23 \u0e39", "\u0e23\u0e23\u0e39a"])
+        == []
+    )
