@@ -112,18 +112,18 @@ def _keep_characters(source: Source) -> None:
     """Finds the marks and spaces beyond ASCII that are one letter.
 
     Runs of marks are merged before words where a mark may begin one, and runs of spaces after
-    them: that needs whole characters. One is kept when the original never splits it between its
-    bytes, and merges runs of it as if it were a byte; one that is split behind a space only is
-    written by bytes there.
+    them: that needs whole characters. A letter then takes no first byte of a mark either, as that
+    of the Arabic comma. One is kept when the original never splits it between its bytes, and merges
+    runs of it as if it were a byte; behind a space, if it is split there only, it is bytes.
     """
     contents = "".join(token.content for token in source.vocabulary.added.values())
     excluded = set(contents) | {SPACE_SIGN} if SPACE_SIGN in contents else {SPACE_SIGN}
-    kinds = {Kind.SPACE, Kind.MARK} if source.rules.marks_begin_words else {Kind.SPACE}
     candidates = [
         text
         for raw in source.ids
         if 1 < len(raw) <= 4 and (text := decoded(raw)) is not None and len(text) == 1
-        if source.rules.kind(text) in kinds and text not in excluded
+        if (source.rules.is_mark(text) or source.rules.kind(text) is Kind.SPACE)
+        and text not in excluded
     ]
     partial: dict[bytes, set[str]] = defaultdict(set)
     for raw in source.ids:
@@ -131,6 +131,8 @@ def _keep_characters(source: Source) -> None:
         if text and raw.startswith(text.encode()):
             partial[raw[len(text.encode()) :]].add(text[-1])
     begin_words = {text[0] for raw in source.ids if (text := words_beginning(raw, source))}
+    if not source.rules.marks_begin_words:
+        begin_words.clear()
     forms = [form.format(text) for text in candidates for form in (" {0}", *NEIGHBOURS)]
     each = iter(zip(forms, source.encode(forms), strict=True))
     for text in candidates:

@@ -40,6 +40,7 @@ def all_glue(source: Source) -> Iterator[Piece]:
     yield from _marks_of_the_line_before(source)
     for text in source.contractions_of_parts:  # behind the runs of marks, before the words
         yield Piece(text, Role.GLUE, Stage.HOLD, BEHIND_MARKS)
+    yield from _joined_where_cut(source)
     yield from _rejoined(source)
     yield from _cut_spaces(source)
     held.sort(key=lambda piece: max(piece.rank, LONGER_RUNS - 1))  # by weight as they are
@@ -225,7 +226,7 @@ def _marks_of_the_line_before(source: Source) -> Iterator[Piece]:
 
 
 def _rejoined(source: Source) -> Iterator[Piece]:
-    """Makes one symbol of a space or lone number of several tokens.
+    """Makes one symbol of a space, a lone number or a hidden mark of several tokens.
 
     Its first token alone could as well begin a letter, and would be taken for one by the glue of
     the next stage. Joined from the right: the last tokens of a character are no beginning.
@@ -236,9 +237,9 @@ def _rejoined(source: Source) -> Iterator[Piece]:
     early = _number_beginnings(rules)
     texts = [
         text
-        for kind in (Kind.NUMBER, Kind.SPACE)
+        for kind in (Kind.NUMBER, Kind.SPACE, Kind.MARK, Kind.APART)
         for text in rules.characters(kind)
-        if is_lone(text, rules)
+        if is_lone(text, rules) or (rules.is_mark(text) and rules.is_hidden(text))
     ]
     for text, ids in zip(texts, source.encode(texts), strict=True):
         if not source.knows(ids):
@@ -252,6 +253,31 @@ def _rejoined(source: Source) -> Iterator[Piece]:
         else:
             for start in range(len(parts) - 2, -1, -1):
                 yield Piece(spell(b"".join(parts[start:])), Role.GLUE, Stage.REJOIN)
+
+
+def _joined_where_cut(source: Source) -> Iterator[Piece]:
+    """Makes one symbol of a mark that steps behind ByteLevel cut inside, before all merges.
+
+    The letter in front of it could else take its first bytes, which are those of letters too. One
+    of three tokens is left over, as its last two are the end of other characters; so is one whose
+    beginning the original merges with another mark.
+    """
+    rules = source.rules
+    marks = [
+        text
+        for kind in (Kind.MARK, Kind.APART)
+        for text in rules.characters(kind)
+        if rules.is_mark(text) and len(rules.cut(text)) > 1
+    ]
+    behind_marks = {
+        raw[len(text.encode()) :]
+        for raw in (source.ids if marks else ())
+        if (text := raw.decode(errors="ignore")) and rules.is_mark(text[-1])
+    }
+    for text, ids in zip(marks, source.encode(marks), strict=True):
+        parts = [source.vocabulary.tokens.get(token_id, b"") for token_id in ids]
+        if len(parts) == 2 and parts[0] not in behind_marks:
+            yield Piece(spell(text.encode()), Role.GLUE, Stage.FIRST)
 
 
 def _number_beginnings(rules: PreTokenizer) -> set[bytes]:

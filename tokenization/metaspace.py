@@ -18,6 +18,7 @@ have no piece, 11 to 13 differ so. Where characters have none, they are joined i
 
 import base64
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,6 +63,17 @@ class _Flags:
     strips: bool = False
     splits: bool = False
     charsmap: bytes = b""
+
+
+def prefix_of(contents: Iterable[str]) -> dict[str, str]:
+    """The pattern of the prefix of a text that is one of these added tokens and nothing else.
+
+    SentencePiece writes the prefix once a text, also in front of a user-defined piece. A document
+    says that by added tokens that are looked for in the normalized text. But their own texts are
+    normalized too, and would then have the prefix.
+    """
+    escaped = (re.escape(text.replace(" ", SPACE_SIGN)) for text in contents)
+    return {"Regex": rf"\A{SPACE_SIGN}(?=(?:{'|'.join(escaped)})\z)"}
 
 
 def is_metaspace(document: dict[str, Any]) -> bool:
@@ -162,6 +174,8 @@ def _pattern(part: dict[str, Any]) -> dict[str, Any]:
 
 def _flags(document: dict[str, Any], where: str) -> _Flags:
     flags = _Flags()
+    added = document.get("added_tokens") or []
+    added_prefix = prefix_of(token["content"] for token in added if token.get("normalized"))
     for part in _parts(document.get("normalizer"), "normalizers"):
         pattern = _pattern(part)
         match part.get("type"):
@@ -171,6 +185,8 @@ def _flags(document: dict[str, Any], where: str) -> _Flags:
                 flags.escape = True
             case "Replace" if pattern == TWO_SPACES and part.get("content") in (" ", SPACE_SIGN):
                 flags.one_space = True
+            case "Replace" if pattern == added_prefix and part.get("content") == "":
+                pass
             case "Strip":
                 flags.strips = True
             case "Precompiled":

@@ -72,6 +72,13 @@ class PreTokenizer:
         point = ord(character)
         return Kind(self.kinds[point]) if point < len(self.kinds) else Kind.MARK
 
+    def is_mark(self, character: str) -> bool:
+        """Whether one character is a mark, in runs of marks or apart from them."""
+        kind = self.kind(character)
+        return kind is Kind.MARK or (
+            kind is Kind.APART and bool(expression.members(ASSIGNED_MARKS)[ord(character)])
+        )
+
     def is_hidden(self, character: str) -> bool:
         """Whether one character is cut out before spaces are looked at."""
         point = ord(character)

@@ -13,11 +13,11 @@ from google.protobuf.message import DecodeError
 from sentencepiece import sentencepiece_model_pb2
 
 from . import TokenizerError
+from .metaspace import SPACE_SIGN, prefix_of
 from .tokenizer_json import validate
 
 proto: Any = sentencepiece_model_pb2  # generated at import, unknown to type checkers
 Type = proto.ModelProto.SentencePiece
-SPACE_SIGN = "\u2581"
 
 
 def parse(model: bytes, where: str) -> Any:
@@ -63,20 +63,23 @@ def document(model: bytes, where: str, *, controls: bool = False) -> dict[str, A
     if unused or trainer.treat_whitespace_as_suffix:
         what = f"piece {unused[0]} is unused" if unused else "spaces end words"
         raise TokenizerError(f"{where}: {what}, which no tokenizer.json says; use the model alone")
+    has_prefix = normalizer.add_dummy_prefix
+    kinds = (Type.USER_DEFINED, Type.CONTROL) if controls else (Type.USER_DEFINED,)
+    added = [
+        _added_token(i, piece.piece, normalized=has_prefix and piece.type == Type.USER_DEFINED)
+        for i, piece in enumerate(parsed.pieces)
+        if piece.type in kinds
+    ]
     built: dict[str, Any] = {
         "version": "1.0",
-        "added_tokens": [
-            _added_token(token_id, piece.piece)
-            for token_id, piece in enumerate(parsed.pieces)
-            if piece.type == Type.USER_DEFINED or (controls and piece.type == Type.CONTROL)
-        ],
+        "added_tokens": added,
         "normalizer": {
             "type": "Sequence",
-            "normalizers": [*_charsmap(normalizer), *_spaces(normalizer)],
+            "normalizers": [*_charsmap(normalizer), *_spaces(normalizer, added)],
         },
         "pre_tokenizer": None,
         "post_processor": None,
-        "decoder": _decoder(normalizer.add_dummy_prefix),
+        "decoder": _decoder(has_prefix),
         "model": _bpe(parsed, where)
         if trainer.model_type == proto.TrainerSpec.BPE
         else _unigram(parsed),
@@ -92,8 +95,11 @@ def _charsmap(normalizer: Any) -> list[dict[str, Any]]:
     return [{"type": "Precompiled", "precompiled_charsmap": text}]
 
 
-def _spaces(normalizer: Any) -> list[dict[str, Any]]:
-    """What is done to spaces: runs made one, those at the ends dropped, a prefix, signs for all."""
+def _spaces(normalizer: Any, added: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What is done to spaces: runs made one, those at the ends dropped, a prefix, signs for all.
+
+    added: the added tokens; what is normalized to find one of them gets no prefix.
+    """
     steps: list[dict[str, Any]] = []
     if normalizer.remove_extra_whitespaces:
         steps.append({"type": "Strip", "strip_left": True, "strip_right": True})
@@ -102,6 +108,8 @@ def _spaces(normalizer: Any) -> list[dict[str, Any]]:
         steps.append({"type": "Prepend", "prepend": SPACE_SIGN})
     if normalizer.escape_whitespaces:
         steps.append({"type": "Replace", "pattern": {"String": " "}, "content": SPACE_SIGN})
+    if contents := [token["content"] for token in added if token["normalized"]]:
+        steps.append({"type": "Replace", "pattern": prefix_of(contents), "content": ""})
     return steps
 
 
@@ -165,6 +173,6 @@ def _unigram(parsed: Any) -> dict[str, Any]:
     }
 
 
-def _added_token(token_id: int, content: str) -> dict[str, Any]:
-    flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
-    return {"id": token_id, "content": content, **flags, "special": False}
+def _added_token(token_id: int, content: str, *, normalized: bool) -> dict[str, Any]:
+    flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "special"), False)
+    return {"id": token_id, "content": content, **flags, "normalized": normalized}

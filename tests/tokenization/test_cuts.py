@@ -9,6 +9,7 @@ CL100K = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
     r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
+GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 O200K = (
     r"[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}{1,3}"
     r"| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -98,3 +99,41 @@ def test_a_combining_mark_behind_marks_begins_no_word(rebuild_document: Any) -> 
     rebuilt = rebuild_document(document(tokens, O200K))
     texts = [f"a{before}{sign}{letter}" for before in ("", "(", " ", "\n", '["', ',["', " (")]
     assert rebuilt.differing(texts) == []
+
+
+def test_a_letter_takes_no_first_byte_of_a_mark(rebuild_document: Any) -> None:
+    """The comma of Arabic begins as its letters do, and words end in tokens with that byte."""
+    tokens: list[str | bytes] = ["\u0627", b"\xd8\xa7\xd8", "\u060c", " \u060c", "\u060c\u060c"]
+    rebuilt = rebuild_document(document([*tokens, b"\xd8\xa7\xd8\xa8"], GPT2))
+    texts = ["\u0627\u060c", "\u0627\u060c\u060c a", " \u060c\u0627", "\u0627\u0628\u060c"]
+    assert rebuilt.differing(texts) == []
+
+
+def of_classes(tokens: list[str | bytes]) -> dict[str, Any]:
+    """Falcon's first steps: marks are cut out by their class, in front of the expression."""
+    tokenizer = document(tokens, GPT2)
+    marks = {"type": "Punctuation", "behavior": "Contiguous"}
+    tokenizer["pre_tokenizer"]["pretokenizers"].insert(0, marks)
+    return tokenizer
+
+
+def test_a_quote_takes_no_first_byte_of_a_symbol_that_is_cut_from_it(rebuild_document: Any) -> None:
+    rebuilt = rebuild_document(of_classes([b'"\xc2', "\xb0", "\xa7", '"\xa7']))
+    assert rebuilt.differing(['"\xb0"', '"\xa7"', ' "\xb0C']) == []
+
+
+def test_a_mark_that_is_cut_out_leaves_the_line_end_in_front_whole(rebuild_document: Any) -> None:
+    rebuilt = rebuild_document(of_classes(["\r\n", "  ", "   "]))
+    assert rebuilt.differing(["a\r\n\uff3b", "a   \uff3b", "a\r\n\uff21", "a   \uff21"]) == []
+
+
+def test_a_mark_that_is_cut_between_its_bytes_gives_none_to_a_letter(rebuild_document: Any) -> None:
+    """Falcon's Digits come behind ByteLevel, whose letters for the bytes B2 to BE are numbers."""
+    tokenizer = document([b"\xe0\xb8", "\u0e23", b"\xe0\xb8\xa3\xe0\xb8"], GPT2)
+    digits = {"type": "Digits", "individual_digits": False}
+    tokenizer["pre_tokenizer"]["pretokenizers"].append(digits)
+    rebuilt = rebuild_document(tokenizer)
+    assert (
+        rebuilt.differing(["\u0e23\u0e39", "\u0e23\u0e39\u0e23 \u0e39", "\u0e23\u0e23\u0e39a"])
+        == []
+    )

@@ -7,7 +7,13 @@ from typing import Any
 
 import pytest
 from sentencepiece import SentencePieceProcessor, SentencePieceTrainer
-from taskpress.tokenization import TokenizerError, published, sentencepiece_document, tokenizer_json
+from taskpress.tokenization import (
+    TokenizerError,
+    published,
+    sentencepiece_document,
+    sentencepiece_model,
+    tokenizer_json,
+)
 from taskpress.tokenization.published import Given
 
 PROSE = [
@@ -71,6 +77,29 @@ def test_the_document_of_a_sentencepiece_model_gives_its_ids(bpe: Path) -> None:
     for text in PROSE:
         assert tokenizer.encode(text, add_special_tokens=False).ids == processor.encode(text)
         assert tokenizer.decode(processor.encode(text)) == text
+
+
+def test_the_prefix_stands_in_front_of_a_text_that_begins_with_an_added_token(bpe: Path) -> None:
+    """SentencePiece writes it once a text, and none behind user-defined pieces."""
+    parsed = sentencepiece_document.parse(bpe.read_bytes(), "bpe")
+    contents = ["[DOC_1]", "[DOC_10]", "(?|a", "\n\n", "two words"]
+    for content in contents:
+        parsed.pieces.add(
+            piece=content.replace(" ", "\u2581"),
+            score=0.0,
+            type=sentencepiece_document.Type.USER_DEFINED,
+        )
+    model = parsed.SerializeToString()
+    processor = SentencePieceProcessor(model_proto=model)
+    document = sentencepiece_document.document(model, "bpe")
+    tokenizer = tokenizer_json.original(document)
+    rebuilt = SentencePieceProcessor(model_proto=sentencepiece_model.build(document))
+    forms = ("{0} is", "{0}is", " {0}  is", "is{0}", "is {0}{0} is", "{0}{1}", "{0}0]", "{0}\n")
+    for text in (form.format(one, contents[0]) for one in contents for form in forms):
+        ids = processor.encode(text)
+        assert tokenizer.encode(text, add_special_tokens=False).ids == ids, text
+        assert rebuilt.encode(text) == ids, text
+        assert tokenizer.decode(ids) == processor.decode(ids)
 
 
 def test_added_tokens_that_a_model_lacks_are_put_in(bpe: Path, tmp_path: Path) -> None:
