@@ -102,3 +102,16 @@ def test_a_mark_that_is_cut_between_its_bytes_gives_none_to_a_letter(rebuild_doc
         rebuilt.differing(["\u0e23\u0e39", "\u0e23\u0e39\u0e23 \u0e39", "\u0e23\u0e23\u0e39a"])
         == []
     )
+
+
+def test_the_last_byte_of_a_letter_is_not_merged_with_a_quote(rebuild_document: Any) -> None:
+    """U+27D4 and U+9AD4 end with the same byte, which is a token with the quote behind it."""
+    rebuilt = rebuild_document(document([b'\x94"', '",', b"\xe9\xab", "\u9ad4", "a"], GPT2))
+    texts = ['\u9ad4"', '\u27d4"', '\u27d4",', ' \u27d4"a', '\u7554"', 'a\u27d4")\u9ad4",']
+    assert rebuilt.differing(texts) == []
+    for text in texts:
+        ids = rebuilt.got(text)
+        assert rebuilt.processor.decode(ids) == text
+        assert [rebuilt.processor.decode([i]) for i in ids] == [
+            rebuilt.original.decode([i]) for i in ids
+        ]
