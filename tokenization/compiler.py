@@ -9,7 +9,7 @@ from itertools import pairwise
 
 from tokenizers import Tokenizer
 
-from . import comments, glue, keys, lines, plain, runs, wide
+from . import comments, glue, keys, lines, plain, runs, tails, wide
 from .plan import Piece, Plan, Role, Stage
 from .pre_tokenizer import Kind, PreTokenizer
 from .source import Source, decoded, is_lone, is_spaces, words_beginning
@@ -56,6 +56,7 @@ def compile_plan(
             pieces.append(piece)
     normalizer = text_to_letters(raw[0] for raw in ids if len(raw) == 1)
     normalizer |= keys.all_keys(source, normalizer, numbers)
+    normalizer |= tails.tail_keys(source)
     normalizer |= plain.crossing_keys(source) if readable else {}
     denormalizer = letters_to_text(ids)
     denormalizer |= {
@@ -64,6 +65,7 @@ def compile_plan(
         if b"\0" not in vocabulary.tokens[token_id]
     }
     denormalizer |= wide.letters_to_text(source)
+    denormalizer |= tails.letters_to_text(source)
     contents = [token.content for token in vocabulary.added.values()]
     denormalizer |= {
         content.replace(SPACE_SIGN, " ").encode(): content.encode()
@@ -87,6 +89,8 @@ def _spelled_by_letters(source: Source, numbers: Mapping[str, list[int]]) -> Ite
     yield from sorted(source.unreached)
     source.empty_lines.update(lines.tokens(source))
     yield from sorted(source.empty_lines)
+    source.tails.update(tails.tails(source))
+    yield from source.tails
     source.comments.extend(text.encode() for text in comments.comments(source))
     yield from (source.ids[raw] for raw in source.comments)
 

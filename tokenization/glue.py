@@ -159,12 +159,17 @@ def _is_mark_run(text: str, source: Source) -> bool:
 
 
 def _words_by_mark(source: Source) -> dict[str, int]:
-    """The marks with which tokens of letters begin, or of the first bytes of a letter: how many."""
+    """The marks with which tokens of letters begin, or of the first bytes of a letter: how many.
+
+    Where no mark begins a word, only those of contractions.
+    """
     found = Counter[str]()
     for raw in source.ids:
         text = words_beginning(raw, source)
         if text is not None and _is_letter_mark(text[0], source):
             found[text[0]] += 1
+    if not source.rules.marks_begin_words:
+        found &= Counter({text[0]: len(source.ids) for text in source.rules.contractions})
     return dict(sorted(found.items()))
 
 
@@ -292,17 +297,19 @@ def _number_beginnings(rules: PreTokenizer) -> set[bytes]:
 
 
 def _cut_held(held: list[Piece], source: Source) -> Iterator[Piece]:
-    """Likewise for a tab or space and the symbols that other glue made.
+    """Likewise for a tab, newline or space and the symbols that other glue made.
 
     A space is in the symbol already, but for marks in ASCII that are no token with one: "}" where a
     vocabulary is small.
     """
     texts = {piece.text for piece in held}
+    lasts = ["\t", *(line for line in "\n\r" if line in source.rules.shortened)]
     for piece in held:
         first = piece.text[0]
         if first == " ":
             continue
-        yield Piece("\t" + piece.text, Role.GLUE, Stage.CUT)
+        for last in lasts:
+            yield Piece(last + piece.text, Role.GLUE, Stage.CUT)
         behind_space = " " + first
         if first < "\x80" and behind_space not in texts and behind_space.encode() not in source.ids:
             yield Piece(" " + piece.text, Role.GLUE, Stage.CUT)

@@ -49,6 +49,8 @@ by the ranks of merges (`glue`, `wide`). What is left over is rare (docs/tokeniz
   of another case where a token ends inside of one (o200k's "Начало|След");
 - words that are taken whole although no merges make them (`ignore_merges`), without a space in
   front;
+- letters of several tokens whose last byte is a token with the marks behind it, where a longer
+  token is made of that one; marks of three tokens that are cut between their bytes;
 - three marks and more, or two of different scripts, that NFC would write in another order;
 - four and more apostrophes between a mark beyond ASCII and the letters of a contraction, or one
   behind a character that Unicode does not assign;

@@ -51,7 +51,8 @@ class Source:
     comments: "/*" and the like, the longest first, where they need a letter of their own;
     wide: what is written behind a space; promoted: tokens that are merged before all others;
     readable: whether each token is to be spelled by its own text (`plain`); composed: the texts of
-    tokens then that have a character without a token; never: tokens that may not be found.
+    tokens then that have a character without a token; never: tokens that may not be found;
+    tails: tokens of the last bytes of a mark and of marks behind it (`tails`) -> these two.
     """
 
     vocabulary: Vocabulary
@@ -72,6 +73,7 @@ class Source:
     readable: bool = False
     composed: set[str] = field(default_factory=set)
     never: set[int] = field(default_factory=set)
+    tails: dict[int, tuple[bytes, str]] = field(default_factory=dict)
 
     @property
     def marks_come_first(self) -> bool:

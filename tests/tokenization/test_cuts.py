@@ -137,3 +137,30 @@ def test_a_mark_that_is_cut_between_its_bytes_gives_none_to_a_letter(rebuild_doc
         rebuilt.differing(["\u0e23\u0e39", "\u0e23\u0e39\u0e23 \u0e39", "\u0e23\u0e23\u0e39a"])
         == []
     )
+
+
+def test_the_last_byte_of_a_letter_is_not_merged_with_a_quote(rebuild_document: Any) -> None:
+    """U+27D4 and U+9AD4 end with the same byte, which is a token with the quote behind it."""
+    rebuilt = rebuild_document(document([b'\x94"', '",', b"\xe9\xab", "\u9ad4", "a"], GPT2))
+    texts = ['\u9ad4"', '\u27d4"', '\u27d4",', ' \u27d4"a', '\u7554"', 'a\u27d4")\u9ad4",']
+    assert rebuilt.differing(texts) == []
+    for text in texts:
+        ids = rebuilt.got(text)
+        assert rebuilt.processor.decode(ids) == text
+        assert [rebuilt.processor.decode([i]) for i in ids] == [
+            rebuilt.original.decode([i]) for i in ids
+        ]
+
+
+def test_a_newline_is_cut_from_apostrophes_in_front_of_a_word(rebuild_document: Any) -> None:
+    """Contractions that are no token are kept out of runs of apostrophes by glue."""
+    rebuilt = rebuild_document(document(["''", "\n\n", "re", "'re"], GPT2))
+    assert rebuilt.differing(["a\n\n'''No", "a\n\n''s", "\n\n\n'''", "\r\r'''re"]) == []
+
+
+def test_no_glue_in_front_of_a_mark_that_begins_no_word(rebuild_document: Any) -> None:
+    joined = b"\xe2\x80\x8d\xf0\x9f"
+    tokens: list[str | bytes] = [b"\xf0\x9f", b"\xe2\x80", "\u200d", joined, "re", "'re"]
+    rebuilt = rebuild_document(document(tokens, GPT2))
+    bear = "\u200d\U0001f43b"
+    assert rebuilt.differing([f"!{bear}", f"\u200d{bear}", f" {bear}", f"a{bear}"]) == []

@@ -1,0 +1,86 @@
+"""Tokens of the last byte of a mark and of marks behind it: those that end "\u27d4\"," and such.
+
+A letter of several tokens may end with the same bytes, as "\u9ad4" does, and is cut from the marks
+behind it: nothing may be merged over that cut. So no merge makes such a token. It is a private
+letter, which keys write behind the marks that the original merges so.
+"""
+
+from collections.abc import Iterator
+
+from .pre_tokenizer import Kind
+from .source import Source
+from .spelling import CONTINUATION, REPLACEMENT, spell
+
+
+def tails(source: Source) -> dict[int, tuple[bytes, str]]:
+    """Such tokens -> the bytes of a character that they begin with, and the marks in ASCII.
+
+    None where marks are merged before words, or where other tokens are made of one.
+    """
+    if source.rules.marks_begin_words or source.readable:
+        return {}
+    found: dict[int, tuple[bytes, str]] = {}
+    for raw, token_id in source.ids.items():
+        behind = raw.lstrip(bytes(CONTINUATION))
+        marks = behind.decode(errors="replace")
+        if len(behind) < len(raw) and marks and all(_is_plain_mark(c, source) for c in marks):
+            found[token_id] = raw[: -len(behind)], marks
+    if not found:
+        return {}
+    others = "\0".join([spell(raw, source.kept) for raw, i in source.ids.items() if i not in found])
+    return {i: tail for i, tail in found.items() if spell(tail[0]) + tail[1] not in others}
+
+
+def _is_plain_mark(character: str, source: Source) -> bool:
+    return character < "\x80" and source.rules.kind(character) is Kind.MARK
+
+
+def tail_keys(source: Source) -> dict[bytes, bytes]:
+    """Keys for the marks behind which the original gives such a token.
+
+    And longer ones where a mark more makes other tokens of it.
+    """
+    marks = [c for c in map(chr, range(0x21, 0x7F)) if _is_plain_mark(c, source)]
+    texts = [text for text, _ in _with_tails(source)]
+    longer = [text + mark for text in texts for mark in marks]
+    keys: dict[bytes, bytes] = {}
+    ids_of = dict(zip(texts, source.encode(texts), strict=True))
+    for text, ids in zip(longer, source.encode(longer), strict=True):
+        if ids[:-1] != ids_of[text[:-1]]:
+            keys[text.encode()] = _written(ids, source)
+    return keys | {text.encode(): _written(ids, source) for text, ids in ids_of.items()}
+
+
+def _written(ids: list[int], source: Source) -> bytes:
+    return "".join([source.texts[token_id] for token_id in ids]).encode()
+
+
+def _with_tails(source: Source) -> Iterator[tuple[str, int]]:
+    """Marks with those behind them that give such a token, and the token."""
+    characters = [
+        text
+        for kind in (Kind.MARK, Kind.APART)
+        for text in source.rules.characters(kind)
+        if source.rules.is_mark(text) and text not in source.kept
+    ]
+    tried = [
+        (text + marks, token_id)
+        for token_id, (end, marks) in source.tails.items()
+        for text in characters
+        if text.encode().endswith(end)
+    ]
+    for (text, token_id), ids in zip(tried, source.encode([t for t, _ in tried]), strict=True):
+        if token_id in ids and source.knows(ids):
+            yield text, token_id
+
+
+def letters_to_text(source: Source) -> dict[bytes, bytes]:
+    """Denormalizer keys: the token alone, and behind the first bytes of a mark."""
+    keys: dict[bytes, bytes] = {}
+    for token_id, (end, marks) in source.tails.items():
+        keys[source.private[token_id].encode()] = REPLACEMENT * len(end) + marks.encode()
+    for text, token_id in _with_tails(source):
+        raw, tail = text.encode(), source.vocabulary.tokens[token_id]
+        beginning = spell(raw.removesuffix(tail)) + source.private[token_id]
+        keys[beginning.encode()] = raw
+    return keys
