@@ -162,7 +162,9 @@ def serialize(plan: Plan, specials: SpecialIds) -> bytes:
     """The ModelProto of a plan. Source: sentencepiece, sentencepiece_model.proto."""
     model = proto.ModelProto()
     for piece in plan.pieces:
-        entry = model.pieces.add(piece=piece.text, type=PIECE_TYPES[piece.role])
+        entry = model.pieces.add(piece=piece.text)
+        if piece.role is not Role.TOKEN:  # NORMAL is the default, which need not be written
+            entry.type = PIECE_TYPES[piece.role]
         if score := float((Stage.CUT - piece.stage) * STAGE_SIZE - piece.rank):
             entry.score = score
     _describe(model.trainer_spec, plan, specials)

@@ -87,7 +87,7 @@ def test_comments_next_to_marks_with_which_they_merge_otherwise(rebuild_document
 
 
 def test_a_mark_behind_two_others(rebuild_document: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(glue, "RARE_MARKS_HELD", 0)
+    monkeypatch.setattr(glue, "PIECES", 0)
     rebuilt = rebuild_document(document([*QUOTE, "\u201cx", "%s", "%d"]))
     assert rebuilt.differing(['"\u201c%s', " \u201c%s"]) == []
 
@@ -98,3 +98,24 @@ def test_a_combining_mark_behind_marks_begins_no_word(rebuild_document: Any) -> 
     rebuilt = rebuild_document(document(tokens, O200K))
     texts = [f"a{before}{sign}{letter}" for before in ("", "(", " ", "\n", '["', ',["', " (")]
     assert rebuilt.differing(texts) == []
+
+
+def test_a_space_is_merged_when_the_original_takes_it(rebuild_document: Any) -> None:
+    quote = [b"\xe2\x80", b" \xe2\x80", "\u201d", "\u201d,", " \u201d"]
+    space = [b" \xc2", "\xa0", "\xa0" * 2, " \xa0", "\xa0" * 3]
+    rebuilt = rebuild_document(document([*quote, *space]))
+    texts = [
+        " \u201d,",
+        "a\u201d,",
+        "  \u201d,",
+        " \xa0\xa0",
+        "  \xa0\xa0",
+        "a\xa0\xa0\xa0b",
+        " \xa0b",
+    ]
+    assert rebuilt.differing(texts) == []
+
+
+def test_newlines_stay_with_marks_that_might_begin_words(rebuild_document: Any) -> None:
+    rebuilt = rebuild_document(document(["+x", "  ", "  \n", "\n  \n"]))
+    assert rebuilt.differing(["-+\n  \na", "-+x", "a\n  \na"]) == []
