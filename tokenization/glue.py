@@ -25,8 +25,8 @@ FREQUENT_MARKS = 100  # with which three marks in a row may begin
 LINES = 0
 LONGER_RUNS, TRIPLES = 10_000, 10_001
 BEHIND_MARKS = 10_002  # behind all that keeps an apostrophe in a run of marks
-SINGLE_MARKS_HELD = 100_000  # pairs of marks of which the second is beyond ASCII
-LETTERS_HELD = 40_000
+SINGLE_MARKS_HELD = 60_000  # pairs of marks of which the second is beyond ASCII
+LETTERS_HELD = 70_000
 FIRST_RANKS = 1000  # merges of which the first is taken to be no more frequent than the last
 
 
@@ -105,9 +105,20 @@ def _letters_held(source: Source) -> Iterator[Piece]:
     """
     rules, ranks = source.rules, source.vocabulary.ranks
     texts = [text for raw in ranks if len(raw) > 1 and (text := decoded(raw)) is not None]
-    letters = [text for text in texts if len(text) == 1 and rules.in_marks[ord(text)]]
     runs = [text for text in texts if len(text) > 1 and _is_mark_run(text, source)]
-    begun = Counter(text[0] for text in texts if len(text) > 1)
+    letters = [
+        text for text in texts if len(text) < 3 and all(rules.in_marks[ord(c)] for c in text)
+    ]
+    begun = Counter(text[:length] for text in texts for length in (1, 2) if length < len(text))
+    # merges with letters that do not belong to the marks, as they are cut off
+    cut = dict.fromkeys(letters, MAX_ID)
+    for text in texts:
+        if text[0] in cut and len(text) > 1 and not rules.in_marks[ord(text[1])]:
+            cut[text[0]] = min(cut[text[0]], ranks[text.encode()])
+    held = {letter: ranks[letter.encode()] for letter in letters}
+    for pair in (text for text in letters if len(text) == 2 and text[0] in held):
+        if held[pair] < cut[pair[0]]:  # two of them may be one token before others take the second
+            held[pair[0]] = max(held[pair[0]], held[pair] + 1)
 
     def weight(pair: tuple[str, str]) -> float:
         run, letter = pair
@@ -116,8 +127,7 @@ def _letters_held(source: Source) -> Iterator[Piece]:
     pairs = [(run, letter) for run in runs for letter in letters if begun[letter]]
     pairs.sort(key=weight, reverse=True)
     for run, letter in _given_as_parts(pairs[:LETTERS_HELD], source):
-        text = source.spell((run + letter).encode())
-        yield Piece(text, Role.GLUE, Stage.WORD, ranks[letter.encode()])
+        yield Piece(source.spell((run + letter).encode()), Role.GLUE, Stage.WORD, held[letter])
 
 
 def _affordable(

@@ -94,9 +94,20 @@ def test_a_mark_behind_two_others(rebuild_document: Any, monkeypatch: pytest.Mon
 
 def test_a_combining_mark_behind_marks_begins_no_word(rebuild_document: Any) -> None:
     sign, letter = "\u093e", "\u0915"
-    tokens = [b"\xe0\xa4", sign, letter, sign + letter, '["', ',["', " ("]
+    tokens = [
+        b"\xe0\xa4",
+        sign,
+        letter,
+        "\u0902",
+        sign + "\u0902",
+        sign + letter,
+        '["',
+        ',["',
+        " (",
+    ]
     rebuilt = rebuild_document(document(tokens, O200K))
     texts = [f"a{before}{sign}{letter}" for before in ("", "(", " ", "\n", '["', ',["', " (")]
+    texts += ['a["\u093e\u0902"', 'a["\u093e\u0902\u0915"', 'a["\u0902\u0915']
     assert rebuilt.differing(texts) == []
 
 
