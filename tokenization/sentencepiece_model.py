@@ -44,7 +44,8 @@ by the ranks of merges (`glue`, `wide`). What is left over is rare (docs/tokeniz
 - groups of numbers of several scripts, beyond Latin-1; runs of three kinds of spaces and more;
 - a mark that begins a word behind a mark of two bytes and several tokens, behind one whose bytes
   merge in another order than its neighbours', and behind three marks and more of which some are
-  beyond ASCII and rare; tabs in front of rare pairs of marks and, in large vocabularies, rare words;
+  beyond ASCII and rare; tabs in front of rare pairs of marks, and of rare words where a vocabulary
+  is large;
 - combining marks behind marks where they are letters too and few words begin with them;
 - letters beyond ASCII that an expression cuts from ASCII ones (DeepSeek's "-Pr|äs"), and from those
   of another case where a token ends inside of one (o200k's "Начало|След");
