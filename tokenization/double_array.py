@@ -41,13 +41,20 @@ def charsmap(mapping: Mapping[bytes, bytes]) -> bytes:
 
     Source: sentencepiece, normalizer.cc, EncodePrecompiledCharsMap: uint32 size of the trie in
     bytes, the trie, then the values, each ended by a null; the trie's value is where one begins.
+    A value that another one ends with begins inside of that.
     """
     starts: dict[bytes, int] = {}
     texts = bytearray()
-    for value in sorted(set(mapping.values())):  # the same bytes in whatever order keys come
+    longer = b""  # that the next values may be the end of: each comes behind those it ends
+    # sorted from the end: the same bytes in whatever order keys come
+    for value in sorted(set(mapping.values()), key=lambda value: value[::-1], reverse=True):
         assert b"\0" not in value, "a null ends a value"
+        if longer.endswith(value) and longer:
+            starts[value] = len(texts) - len(value) - 1
+            continue
         starts[value] = len(texts)
         texts += value + b"\0"
+        longer = value
     for key in mapping:
         if len(key) > MAX_NESTED_PREFIXES:
             nested = sum(key[:end] in mapping for end in range(1, len(key) + 1))

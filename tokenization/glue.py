@@ -12,19 +12,21 @@ from .pre_tokenizer import Kind, PreTokenizer
 from .runs import keyed_runs
 from .source import Source, decoded, is_lone, runs_of_spaces, words_beginning
 from .spelling import spell
+from .tokenizer_json import MAX_ID
 
 LEAD_BYTES = range(0xC2, 0xF5)
-FREQUENT = " \t\n\r"
-# Runs that mix another space with others are rare, and the glue for all tokens behind one is 2 MB.
-FOLLOWERS_OF_RARE_SPACES = 20_000
+# Pieces of tokens and of rare glue: SentencePiece models of more would be larger than 20 MB. What a
+# vocabulary leaves goes to words behind a tab, and in parts to what is rarer still.
+PIECES = 350_000
+FOLLOWERS_OF_SPACE = 200_000
 FIRST_WIDE = b"\xe2\xba\x80"  # U+2E80, from where on characters are those of East Asia
-HELD_BEHIND_TAB = 57_500  # of the symbols that HOLD makes, the most frequent first
 FREQUENT_MARKS = 100  # with which three marks in a row may begin
-# ranks in HOLD, behind those of two single marks
-LONGER_RUNS, TRIPLES, LINES = 10_000, 10_001, 10_002
-BEHIND_MARKS = 10_003  # behind all that keeps an apostrophe in a run of marks
-RARE_MARKS_HELD = 22_000  # pairs, and as many triples
-LETTERS_HELD = 40_000
+# ranks in HOLD: what newlines follow begins no word; then two single marks; and behind these
+LINES = 0
+LONGER_RUNS, TRIPLES = 10_000, 10_001
+BEHIND_MARKS = 10_002  # behind all that keeps an apostrophe in a run of marks
+SINGLE_MARKS_HELD = 60_000  # pairs of marks of which the second is beyond ASCII
+LETTERS_HELD = 70_000
 FIRST_RANKS = 1000  # merges of which the first is taken to be no more frequent than the last
 
 
@@ -43,8 +45,14 @@ def all_glue(source: Source) -> Iterator[Piece]:
     yield from _joined_where_cut(source)
     yield from _rejoined(source)
     yield from _cut_spaces(source)
-    held.sort(key=lambda piece: max(piece.rank, LONGER_RUNS - 1))  # by weight as they are
-    yield from _cut_held(held[:HELD_BEHIND_TAB] + lines, source)
+    # by weight where all else is the same
+    held.sort(key=lambda piece: (not piece.text.isascii(), max(piece.rank, LONGER_RUNS - 1)))
+    yield from _cut_held(held[: _room(source) // 4] + lines, source)
+
+
+def _room(source: Source) -> int:
+    """How many pieces there may be of glue that is rare."""
+    return max(0, PIECES - source.vocabulary.size)
 
 
 def _held_marks(source: Source) -> Iterator[Piece]:
@@ -64,7 +72,7 @@ def _held_marks(source: Source) -> Iterator[Piece]:
     pairs = [(run, mark) for run in runs for mark in words if (run + mark).encode() not in ids]
     pairs = _affordable(pairs, words, source)
     parted = set(_given_as_parts(pairs, source))
-    order = {mark: rank for rank, mark in enumerate(sorted(words, key=words.__getitem__)[::-1])}
+    order = {mark: i for i, mark in enumerate(sorted(words, key=words.__getitem__)[::-1], 1)}
     singles: dict[str, list[str]] = {}
     pairs.sort(key=lambda parts: _weight(parts, words, source), reverse=True)
     for run, mark in pairs:
@@ -76,7 +84,13 @@ def _held_marks(source: Source) -> Iterator[Piece]:
     rank_of = source.vocabulary.ranks
     by_rank = sorted(singles, key=lambda mark: (mark >= "\x80", rank_of.get(mark.encode(), 0)))
     frequent = by_rank[:FREQUENT_MARKS]
-    triples = [(a, b, c) for a in frequent for b in singles[a] for c in singles.get(b, ())]
+    triples = [
+        (a, b, c)
+        for a in frequent
+        for b in singles[a]
+        for c in singles.get(b, ())
+        if order[b] < order[c]  # else c joins b before that joins a
+    ]
     triples = _affordable(triples, words, source)
     triples += [(" ", a, b) for a, marks in singles.items() if (" ", a) in parted for b in marks]
     for parts in _given_as_parts(triples, source):
@@ -92,9 +106,20 @@ def _letters_held(source: Source) -> Iterator[Piece]:
     """
     rules, ranks = source.rules, source.vocabulary.ranks
     texts = [text for raw in ranks if len(raw) > 1 and (text := decoded(raw)) is not None]
-    letters = [text for text in texts if len(text) == 1 and rules.in_marks[ord(text)]]
     runs = [text for text in texts if len(text) > 1 and _is_mark_run(text, source)]
-    begun = Counter(text[0] for text in texts if len(text) > 1)
+    letters = [
+        text for text in texts if len(text) < 3 and all(rules.in_marks[ord(c)] for c in text)
+    ]
+    begun = Counter(text[:length] for text in texts for length in (1, 2) if length < len(text))
+    # merges with letters that do not belong to the marks, as they are cut off
+    cut = dict.fromkeys(letters, MAX_ID)
+    for text in texts:
+        if text[0] in cut and len(text) > 1 and not rules.in_marks[ord(text[1])]:
+            cut[text[0]] = min(cut[text[0]], ranks[text.encode()])
+    held = {letter: ranks[letter.encode()] for letter in letters}
+    for pair in (text for text in letters if len(text) == 2 and text[0] in held):
+        if held[pair] < cut[pair[0]]:  # two of them may be one token before others take the second
+            held[pair[0]] = max(held[pair[0]], held[pair] + 1)
 
     def weight(pair: tuple[str, str]) -> float:
         run, letter = pair
@@ -103,33 +128,31 @@ def _letters_held(source: Source) -> Iterator[Piece]:
     pairs = [(run, letter) for run in runs for letter in letters if begun[letter]]
     pairs.sort(key=weight, reverse=True)
     for run, letter in _given_as_parts(pairs[:LETTERS_HELD], source):
-        text = source.spell((run + letter).encode())
-        yield Piece(text, Role.GLUE, Stage.WORD, ranks[letter.encode()])
+        yield Piece(source.spell((run + letter).encode()), Role.GLUE, Stage.WORD, held[letter])
 
 
 def _affordable(
     texts: list[tuple[str, ...]], words: Mapping[str, int], source: Source
 ) -> list[tuple[str, ...]]:
-    """Those in ASCII, those of a run that any mark follows, and the most frequent of the others.
+    """Those that end in ASCII or are a space and a mark, and the most frequent of the others.
 
     How often a mark begins a word is read from how many tokens do, how often a run is from its
     rank; there are some 300,000 pairs, and the glue for all would be 6 MB.
     """
-
-    def is_plain(parts: tuple[str, ...]) -> bool:
-        *before, last = parts
-        together = "".join(before).removeprefix(" ")
-        if len(parts) == 2:
-            return last < "\x80" or len(together) <= 1
-        return max(*together, last) < "\x80"
-
-    plain = [parts for parts in texts if is_plain(parts)]
-    others = sorted(
-        (parts for parts in texts if not is_plain(parts)),
-        key=lambda parts: _weight(parts, words, source),
-        reverse=True,
-    )
-    return plain + others[:RARE_MARKS_HELD]
+    plain: list[tuple[str, ...]] = []
+    single: list[tuple[str, ...]] = []
+    others: list[tuple[str, ...]] = []
+    for parts in texts:
+        together = "".join(parts[:-1]).removeprefix(" ")
+        if len(parts) == 2 and (parts[-1] < "\x80" or not together):
+            plain.append(parts)
+        elif len(parts) == 2 and len(together) == 1:
+            single.append(parts)
+        else:
+            (plain if max(*together, parts[-1]) < "\x80" else others).append(parts)
+    for rare in (single, others):
+        rare.sort(key=lambda parts: _weight(parts, words, source), reverse=True)
+    return plain + single[:SINGLE_MARKS_HELD] + others[: _room(source) // 8]
 
 
 def _weight(parts: tuple[str, ...], words: Mapping[str, int], source: Source) -> float:
@@ -338,13 +361,12 @@ def _cut_spaces(source: Source) -> Iterator[Piece]:
     followers |= {raw: spell(raw) for raw in rejoined}
     by_rank = sorted(followers, key=lambda raw: source.vocabulary.ranks.get(raw, -1))
     east_asian_first = sorted(by_rank, key=lambda raw: raw < FIRST_WIDE)
+    followed = {" ": FOLLOWERS_OF_SPACE, "\t": _room(source), "\n": MAX_ID, "\r": MAX_ID}
     for last in lasts:
         before = source.texts[ids[last.encode()]]
         # a space as wide as an ideograph stands among these
-        likely = (east_asian_first if last.encode() > FIRST_WIDE else by_rank)[
-            :FOLLOWERS_OF_RARE_SPACES
-        ]
-        for raw in followers if last in FREQUENT else likely:
+        likely = east_asian_first if last.encode() > FIRST_WIDE else by_rank
+        for raw in likely[: followed.get(last, _room(source) // 10)]:
             # where the two are a token, they are one symbol by now, unless no merge makes it
             whole = ids.get(last.encode() + raw)
             if whole is None or whole in source.private:

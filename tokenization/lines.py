@@ -12,8 +12,8 @@ from itertools import pairwise, product
 from .source import Source, runs_of_spaces
 from .tokenizer_json import MAX_ID
 
-SPACES_KEYED = {" ": 40, "\t": 8}  # that one key takes
-NEWLINES_KEYED = {"\n": 12, "\r\n": 6}
+SPACES_KEYED = {" ": 24, "\t": 6}  # that one key takes
+NEWLINES_KEYED = {"\n": 10, "\r\n": 4}
 
 
 def tokens(source: Source) -> list[int]:

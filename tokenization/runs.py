@@ -10,6 +10,7 @@ from .source import Source, runs_of_spaces
 from .spelling import spell
 
 RUN_KEYED = 24  # spaces of one kind that one key takes; SentencePiece follows 32 prefixes
+SPACES_IN_FRONT, RUN_BEHIND_SPACES = 8, 4  # that one key takes together
 RUN_BEFORE_RARE = 3  # likewise, with a group of numbers or a whole mark behind them
 
 
@@ -61,6 +62,34 @@ def run_keys(source: Source, numbers: Mapping[bytes, bytes]) -> dict[bytes, byte
             following = rare if len(run) <= RUN_BEFORE_RARE else frequent
             for raw, spelled in following.items():
                 keys[run.encode() + raw] = cut + spelled
+    return keys | _keys_behind_spaces(source, frequent)
+
+
+def _keys_behind_spaces(source: Source, following: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
+    """Keys for short runs behind spaces, where the original joins a space to the first of two."""
+    keys: dict[bytes, bytes] = {}
+    twice = [2 * run for run in source.runs if len(run) == 1 and 2 * run in source.runs]
+    behind_space = source.encode([" " + run for run in twice])
+    joined = [
+        run[0]
+        for run, ids in zip(twice, behind_space, strict=True)
+        if "".join([source.texts[i] for i in ids]) != " " + source.runs[run]
+    ]
+    runs = [
+        " " * before + space * count
+        for space in joined
+        for before in range(1, SPACES_IN_FRONT + 1)
+        for count in range(1, RUN_BEHIND_SPACES + 1)
+    ]
+    written = {
+        run: "".join([source.texts[i] for i in ids]).encode()
+        for run, ids in zip(runs, source.encode(runs), strict=True)
+    }
+    for run in (run for run in runs if run[:-1] in written):
+        keys[run.encode()] = written[run]
+        if run[-1] in source.rules.shortened:
+            for raw, spelled in following.items():
+                keys[run.encode() + raw] = written[run[:-1]] + run[-1].encode() + spelled
     return keys
 
 

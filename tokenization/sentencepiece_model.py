@@ -22,7 +22,7 @@ piece. The stock library offers four means that together do what the expression 
    private letter, the contraction, but behind a mark, where the expression takes the apostrophe
    for the mark's run, the key is the mark and the apostrophe and writes both as they are. Likewise
    a space in front of a character of three bytes and more, whose first bytes it may be merged with
-   (`wide`), and "/*" behind a line of marks (`keys`).
+   (`wide`), "/*" behind a line of marks (`comments`), and empty lines behind spaces (`lines`).
 
 Added tokens are USER_DEFINED: SentencePiece finds them before it normalizes, as the original does,
 and nothing merges with them. A token that its expression always cuts is never given by the original
@@ -44,7 +44,9 @@ by the ranks of merges (`glue`, `wide`). What is left over is rare (docs/tokeniz
 - groups of numbers of several scripts, beyond Latin-1; runs of three kinds of spaces and more;
 - a mark that begins a word behind a mark of two bytes and several tokens, behind one whose bytes
   merge in another order than its neighbours', and behind three marks and more of which some are
-  beyond ASCII and rare; tabs in front of rare pairs of marks;
+  beyond ASCII and rare; tabs in front of rare pairs of marks, and of rare words where a vocabulary
+  is large;
+- combining marks behind marks where they are letters too and few words begin with them;
 - letters beyond ASCII that an expression cuts from ASCII ones (DeepSeek's "-Pr|äs"), and from those
   of another case where a token ends inside of one (o200k's "Начало|След");
 - words that are taken whole although no merges make them (`ignore_merges`), without a space in
@@ -164,7 +166,9 @@ def serialize(plan: Plan, specials: SpecialIds) -> bytes:
     """The ModelProto of a plan. Source: sentencepiece, sentencepiece_model.proto."""
     model = proto.ModelProto()
     for piece in plan.pieces:
-        entry = model.pieces.add(piece=piece.text, type=PIECE_TYPES[piece.role])
+        entry = model.pieces.add(piece=piece.text)
+        if piece.role is not Role.TOKEN:  # NORMAL is the default, which need not be written
+            entry.type = PIECE_TYPES[piece.role]
         if score := float((Stage.CUT - piece.stage) * STAGE_SIZE - piece.rank):
             entry.score = score
     _describe(model.trainer_spec, plan, specials)

@@ -88,16 +88,27 @@ def test_comments_next_to_marks_with_which_they_merge_otherwise(rebuild_document
 
 
 def test_a_mark_behind_two_others(rebuild_document: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(glue, "RARE_MARKS_HELD", 0)
+    monkeypatch.setattr(glue, "PIECES", 0)
     rebuilt = rebuild_document(document([*QUOTE, "\u201cx", "%s", "%d"]))
     assert rebuilt.differing(['"\u201c%s', " \u201c%s"]) == []
 
 
 def test_a_combining_mark_behind_marks_begins_no_word(rebuild_document: Any) -> None:
     sign, letter = "\u093e", "\u0915"
-    tokens = [b"\xe0\xa4", sign, letter, sign + letter, '["', ',["', " ("]
+    tokens = [
+        b"\xe0\xa4",
+        sign,
+        letter,
+        "\u0902",
+        sign + "\u0902",
+        sign + letter,
+        '["',
+        ',["',
+        " (",
+    ]
     rebuilt = rebuild_document(document(tokens, O200K))
     texts = [f"a{before}{sign}{letter}" for before in ("", "(", " ", "\n", '["', ',["', " (")]
+    texts += ['a["\u093e\u0902"', 'a["\u093e\u0902\u0915"', 'a["\u0902\u0915']
     assert rebuilt.differing(texts) == []
 
 
@@ -164,3 +175,24 @@ def test_no_glue_in_front_of_a_mark_that_begins_no_word(rebuild_document: Any) -
     rebuilt = rebuild_document(document(tokens, GPT2))
     bear = "\u200d\U0001f43b"
     assert rebuilt.differing([f"!{bear}", f"\u200d{bear}", f" {bear}", f"a{bear}"]) == []
+
+
+def test_a_space_is_merged_when_the_original_takes_it(rebuild_document: Any) -> None:
+    quote = [b"\xe2\x80", b" \xe2\x80", "\u201d", "\u201d,", " \u201d"]
+    space = [b" \xc2", "\xa0", "\xa0" * 2, " \xa0", "\xa0" * 3]
+    rebuilt = rebuild_document(document([*quote, *space]))
+    texts = [
+        " \u201d,",
+        "a\u201d,",
+        "  \u201d,",
+        " \xa0\xa0",
+        "  \xa0\xa0",
+        "a\xa0\xa0\xa0b",
+        " \xa0b",
+    ]
+    assert rebuilt.differing(texts) == []
+
+
+def test_newlines_stay_with_marks_that_might_begin_words(rebuild_document: Any) -> None:
+    rebuilt = rebuild_document(document(["+x", "  ", "  \n", "\n  \n"]))
+    assert rebuilt.differing(["-+\n  \na", "-+x", "a\n  \na"]) == []

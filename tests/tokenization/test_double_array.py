@@ -47,6 +47,13 @@ def test_equal_values_are_stored_once() -> None:
     assert charsmap({b"a": b"xy", b"b": b"xy"}).endswith(struct.pack("<I", UNUSED) + b"xy\0")
 
 
+def test_a_value_that_another_ends_with_begins_inside_of_it() -> None:
+    keys = {b"a": b"wxy", b"b": b"xy", b"c": b"y", b"d": b"x", b"e": b""}
+    characters = charsmap(keys)
+    assert characters.endswith(struct.pack("<I", UNUSED) + b"wxy\0x\0")
+    assert processor(characters).normalize("abcdef") == "wxyxyyxf"
+
+
 def test_all_single_bytes_are_rewritten() -> None:
     keys = {bytes([byte]): chr(0x100 + byte).encode() for byte in range(1, 256)}
     text = "".join(map(chr, [*range(1, 0x80), 0x20AC, 0x1F600]))
