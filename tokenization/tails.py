@@ -38,17 +38,21 @@ def _is_plain_mark(character: str, source: Source) -> bool:
 def tail_keys(source: Source) -> dict[bytes, bytes]:
     """Keys for the marks behind which the original gives such a token.
 
-    And longer ones where a mark more makes other tokens of it.
+    And longer ones where a mark more, or a space in front, makes other tokens of it.
     """
     marks = [c for c in map(chr, range(0x21, 0x7F)) if _is_plain_mark(c, source)]
-    texts = [text for text, _ in _with_tails(source)]
-    longer = [text + mark for text in texts for mark in marks]
-    keys: dict[bytes, bytes] = {}
-    ids_of = dict(zip(texts, source.encode(texts), strict=True))
+    token_of = dict(_with_tails(source))
+    ids_of = dict(zip(token_of, source.encode(list(token_of)), strict=True))
+    keys = {text.encode(): _written(ids, source) for text, ids in ids_of.items()}
+    longer = [text + mark for text in token_of for mark in marks]
     for text, ids in zip(longer, source.encode(longer), strict=True):
         if ids[:-1] != ids_of[text[:-1]]:
+            keys.setdefault(text.encode(), _written(ids, source))
+    spaced = [" " + text for text in token_of]
+    for text, ids in zip(spaced, source.encode(spaced), strict=True):
+        if token_of[text[1:]] not in ids:
             keys[text.encode()] = _written(ids, source)
-    return keys | {text.encode(): _written(ids, source) for text, ids in ids_of.items()}
+    return keys
 
 
 def _written(ids: list[int], source: Source) -> bytes:

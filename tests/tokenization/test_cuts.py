@@ -150,10 +150,22 @@ def test_a_mark_that_is_cut_between_its_bytes_gives_none_to_a_letter(rebuild_doc
     )
 
 
+SPACED: list[str | bytes] = [b"\xe2\x80", b" \xe2\x80", " \u2014"]
+LATER: list[str | bytes] = [b"\xe9\xab", "\u9ad4", "\u2014", b"\xe2\x80\x94\xe2\x80"]
+
+
 def test_the_last_byte_of_a_letter_is_not_merged_with_a_quote(rebuild_document: Any) -> None:
     """U+27D4 and U+9AD4 end with the same byte, which is a token with the quote behind it."""
-    rebuilt = rebuild_document(document([b'\x94"', '",', b"\xe9\xab", "\u9ad4", "a"], GPT2))
-    texts = ['\u9ad4"', '\u27d4"', '\u27d4",', ' \u27d4"a', '\u7554"', 'a\u27d4")\u9ad4",']
+    rebuilt = rebuild_document(document([*SPACED, b'\x94"', '",', *LATER], GPT2))
+    texts = [
+        '\u2014" \u2014"',
+        '\u9ad4"',
+        '\u27d4"',
+        '\u27d4",',
+        ' \u27d4"a',
+        '\u7554"',
+        'a\u27d4")\u9ad4",',
+    ]
     assert rebuilt.differing(texts) == []
     for text in texts:
         ids = rebuilt.got(text)
