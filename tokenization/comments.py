@@ -15,6 +15,7 @@ from .spelling import rewritten
 STAR, MOST_STARS = "*", 4
 MOST_SLASHES = 4
 LINES_KEYED = {"\n": 6, "\r\n": 3}  # newlines between a run of marks and a comment
+QUOTES_KEPT = 8  # apostrophes in a row that one key takes
 FEW = 4  # characters of newlines and slashes behind a mark beyond ASCII
 
 
@@ -66,7 +67,9 @@ def comment_keys(source: Source) -> dict[bytes, bytes]:
                 keys[raw] = wanted
 
     # a slash at the end may not begin a comment with what follows
-    add([*product(marks, lines), *product(rare, few)], always=True)
+    quotes = ["'" * count for count in range(2, QUOTES_KEPT + 1)]  # other keys take several
+    starts = [*marks, *quotes, *(" " + text for text in ("'", *quotes))]
+    add([*product(starts, lines), *product(rare, few)], always=True)
     for raw in source.comments:
         keys[raw] = source.private[source.ids[raw]].encode()
     add(product(["", " "], texts, lines), always=True)

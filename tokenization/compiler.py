@@ -9,7 +9,7 @@ from itertools import pairwise
 
 from tokenizers import Tokenizer
 
-from . import comments, glue, keys, lines, plain, runs, tails, wide
+from . import comments, endings, glue, keys, lines, plain, runs, tails, wide
 from .plan import Piece, Plan, Role, Stage
 from .pre_tokenizer import Kind, PreTokenizer
 from .source import Source, decoded, is_lone, is_spaces, words_beginning
@@ -80,6 +80,8 @@ def _spelled_by_letters(source: Source, numbers: Mapping[str, list[int]]) -> Ite
     """The tokens that no merge may make, in the full form: each becomes a private letter."""
     yield from _written_whole(source)
     yield from _never_given(source)
+    source.endings.update(endings.tokens(source))
+    yield from source.endings.values()
     yield from keys.tokens_of(numbers, source)
     yield from (source.ids[run.encode()] for run in runs.keyed_runs(source))
     source.looked_up.update(keys.looked_up_only(source))
@@ -241,10 +243,11 @@ def _is_always_cut(text: str, rules: PreTokenizer) -> bool:
 
     As "of " is, where an expression takes "of the" as a whole.
     """
+    letters = sorted({text[1:] for text in rules.suffixes})
     return len(rules.cut(text)) > 1 and not any(
         text in part
         for before in ("", "a")
-        for after in ("a", " a", "1", "!", "\n")
+        for after in ("a", " a", "1", "!", "\n", *letters)
         for part in rules.cut(before + text + after)
     )
 

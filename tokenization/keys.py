@@ -8,12 +8,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from tokenizers import Tokenizer
 from tokenizers.normalizers import NFC
 
-from . import comments, lines, runs, wide
+from . import comments, endings, lines, runs, wide
+from .comments import QUOTES_KEPT
 from .pre_tokenizer import Kind, PreTokenizer
 from .source import Source, decoded
 from .spelling import rewritten, spell
 
-QUOTES_KEPT = 8  # apostrophes in a row that one key takes
 QUOTES_AFTER_RARE_MARK = 3  # likewise after a mark beyond ASCII: there are 12,000 of them
 DIGITS_OF_A_SCRIPT = 10
 FIRST_AFTER_LATIN_1 = "\u0100"
@@ -57,6 +57,7 @@ def all_keys(
     keys |= groups
     keys |= _contractions_kept_apart(source, letters)
     keys |= _looked_up(source, looked_up)
+    keys |= endings.keys(source)
     keys |= runs.run_keys(source, groups)
     keys |= lines.keys(source, source.empty_lines)
     if composes(source.original):
@@ -180,8 +181,9 @@ def _contractions_kept_apart(source: Source, letters: Mapping[bytes, bytes]) -> 
     The key is the mark or space in front of the apostrophe and as many apostrophes as follow. More
     than QUOTES_KEPT of them are taken in several steps: the last step may not leave one alone.
     """
-    endings = sorted(text[1:] for text in source.rules.contractions)
-    if not endings or source.readable:
+    taken = source.rules.contractions or tuple(source.endings)
+    letters_behind = sorted(text[1:] for text in taken)
+    if not letters_behind or source.readable:
         return {}
     keys: dict[bytes, bytes] = {}
 
@@ -196,7 +198,7 @@ def _contractions_kept_apart(source: Source, letters: Mapping[bytes, bytes]) -> 
     for start in ("", " ", *(c for c in marks if c < "\x80" and c != "'")):
         for count in range(1 if start else 2, QUOTES_KEPT + 1):
             keep(start + "'" * count)
-        for ending in endings:
+        for ending in letters_behind:
             keep(start + "'" * (QUOTES_KEPT + 1) + ending)
     for mark in (c for c in marks if c >= "\x80"):
         behind_space = b" " + mark.encode()

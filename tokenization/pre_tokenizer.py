@@ -47,6 +47,7 @@ class PreTokenizer:
     them, since no expression takes them: "=" in DeepSeek Coder, "." in BLOOM;
     in_marks: bool [POINTS], letters that a run of marks in front takes, in o200k combining marks;
     contractions: "'s" and the like, where they are pre-tokens whatever follows;
+    suffixes: those that end a word, and are cut from what follows;
     group: the most numbers in a pre-token, 0 for any number of them;
     marks_begin_words: whether just one mark may begin a pre-token of letters, as in "(foo";
     mark_endings: the spaces that belong to a run of marks in front of them, and not to more spaces;
@@ -60,6 +61,7 @@ class PreTokenizer:
     among_spaces: np.ndarray
     in_marks: np.ndarray
     contractions: tuple[str, ...]
+    suffixes: tuple[str, ...]
     group: int
     marks_begin_words: bool
     mark_endings: frozenset[str]
@@ -149,7 +151,8 @@ def recognise(document: dict[str, Any], original: Tokenizer, where: str) -> PreT
         hidden,
         among_spaces,
         in_marks,
-        _contractions(cut),
+        _contractions(cut, ""),
+        _contractions(cut, "a"),
         _group(cut),
         len(cut("(a")) == 1 < len(cut("((a")),
         endings,
@@ -190,14 +193,18 @@ def _group(cut: Cut) -> int:
     return 0 if longest > MAX_GROUP else longest
 
 
-def _contractions(cut: Cut) -> tuple[str, ...]:
-    """All apostrophes with letters that are cut out of the middle of a word."""
+def _contractions(cut: Cut, word: str) -> tuple[str, ...]:
+    """All apostrophes with letters that are cut out of the middle of a word, alone or with a word.
+
+    word: "" for those that are pre-tokens, a letter for those that end one.
+    """
     endings = (
         "".join(letters)
         for length in range(1, CONTRACTION_LETTERS + 1)
         for letters in product(string.ascii_letters, repeat=length)
     )
-    return tuple(f"'{ending}" for ending in endings if f"'{ending}" in cut(f"a'{ending}a"))
+    front = [] if word else ["a"]
+    return tuple(f"'{e}" for e in endings if cut(f"a'{e}a") == [*front, f"{word}'{e}", "a"])
 
 
 def _steps(step: Any, where: str) -> Iterator[dict[str, Any]]:

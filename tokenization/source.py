@@ -48,6 +48,7 @@ class Source:
     the original takes whole although no merges make them; unreached: tokens that no merge makes;
     runs: runs of one space beyond ASCII -> their letters, where keys take them whole;
     empty_lines: tokens of spaces and several newlines that keys write;
+    endings: contractions that end words -> their ids;
     comments: "/*" and the like, the longest first, where they need a letter of their own;
     wide: what is written behind a space; promoted: tokens that are merged before all others;
     readable: whether each token is to be spelled by its own text (`plain`); composed: the texts of
@@ -67,6 +68,7 @@ class Source:
     unreached: set[int] = field(default_factory=set)
     runs: dict[str, str] = field(default_factory=dict)
     empty_lines: set[int] = field(default_factory=set)
+    endings: dict[str, int] = field(default_factory=dict)
     comments: list[bytes] = field(default_factory=list)
     wide: Spaced = field(default_factory=Spaced)
     promoted: set[bytes] = field(default_factory=set)
@@ -111,6 +113,9 @@ class Source:
 
     def spell(self, raw: bytes) -> str:
         """How bytes are written, but for private letters of whole tokens."""
+        if self.endings and (ending := self._ending_of(raw)):
+            before = self.spell(raw[: -len(ending)])
+            return before + self.private[self.endings[ending]]
         for comment in self.comments:
             if comment in raw:
                 before, after = raw.split(comment, 1)
@@ -126,6 +131,12 @@ class Source:
             return spell(raw, self.kept)
         return self.private[self.ids[head]] + spell(raw[len(head) :], self.kept)
 
+    def _ending_of(self, raw: bytes) -> str | None:
+        """The contraction that some bytes end with, behind a letter."""
+        text = decoded(raw) if b"'" in raw else None
+        found = self._endings_pattern.search(text) if text is not None else None
+        return found.group() if found is not None else None
+
     def _run_in(self, raw: bytes) -> str | None:
         """The first run of several of one space in some bytes, as far as one key takes it."""
         text = decoded(raw)
@@ -137,6 +148,11 @@ class Source:
         text = decoded(raw) if self.composed else None
         found = self._pattern.search(text) if text is not None else None
         return found.group() if found is not None else None
+
+    @cached_property
+    def _endings_pattern(self) -> re.Pattern[str]:
+        longest_first = sorted(self.endings, key=len, reverse=True)
+        return re.compile(rf"(?<=[^\W\d_])(?:{'|'.join(longest_first)})\Z")
 
     @cached_property
     def _runs_pattern(self) -> re.Pattern[str]:

@@ -208,3 +208,17 @@ def test_a_space_is_merged_when_the_original_takes_it(rebuild_document: Any) -> 
 def test_newlines_stay_with_marks_that_might_begin_words(rebuild_document: Any) -> None:
     rebuilt = rebuild_document(document(["+x", "  ", "  \n", "\n  \n"]))
     assert rebuilt.differing(["-+\n  \na", "-+x", "a\n  \na"]) == []
+
+
+ENDING = O200K.replace(r"\p{M}]+", r"\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?", 1)
+
+
+def test_a_contraction_that_ends_a_word(rebuild_document: Any) -> None:
+    tokens: list[str | bytes] = ["de", "'d", "n'", "'t", "deb", " I", " I'", "'s", "so", "''"]
+    rebuilt = rebuild_document(document([*tokens, "'''", "'\n\n", "\n\n", "I's", "\n\n//"], ENDING))
+    assert rebuilt.rules.suffixes[:2] == ("'d", "'m")
+    before = ("", "b", "(b", "\u00e9", "\t", "\n", " ", "(", "((", "'", "''", "1", "\u65e5")
+    texts = [f"{start}{text}" for start in before for text in ("'d", "'d'", "'s(", "'t\u00e9")]
+    texts += [f"{start}{text}" for start in before[:-1] for text in ("'debug", "'sort", "'sx")]
+    texts += [" I's", " I'm so", "don't", "a''''\n\n//b", "a'''\n/b"]
+    assert rebuilt.differing(texts) == []
