@@ -40,8 +40,9 @@ def keys(source: Source) -> dict[bytes, bytes]:
         found[text.encode()] = written
         for letter in letters:
             found[(letter + text).encode()] = spell(letter.encode()).encode() + written
-    pairs = map("".join, product(private, string.ascii_letters))
-    _add_whole([*pairs, *_words(source)], source, found)
+    letters = ["", *string.ascii_letters]
+    begun = map("".join, product(private, string.ascii_letters, letters))
+    _add_whole([*begun, *_words(source)], source, found)
     # where an apostrophe joins the word in front before the contraction: " I'" in " I'M"
     joined = [text for text in map(decoded, source.ids) if text and text[-1] == "'"]
     _add_whole([a + b[1:] for a in joined for b in private if a[:-1].strip()], source, found)

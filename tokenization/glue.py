@@ -123,7 +123,7 @@ def _letters_held(source: Source) -> Iterator[Piece]:
 
     def weight(pair: tuple[str, str]) -> float:
         run, letter = pair
-        return begun[letter] / (FIRST_RANKS + ranks[run.encode()]) ** 0.5
+        return begun[letter] / (FIRST_RANKS + ranks[run.encode()]) ** 0.25
 
     pairs = [(run, letter) for run in runs for letter in letters if begun[letter]]
     pairs.sort(key=weight, reverse=True)
@@ -223,7 +223,8 @@ def _newlines(source: Source) -> list[str]:
 
 def _held_empty_lines(source: Source) -> Iterator[Piece]:
     """Likewise newlines behind a token that ends with newlines: those of ")\n\n" "\n\n" "  \n"."""
-    pairs = [(line, more) for line in _lines_of_marks(source) for more in _newlines(source)]
+    newlines = _newlines(source)
+    pairs = [(line, more) for line in _lines_of_marks(source) for more in newlines]
     pairs = [(line, more) for line, more in pairs if (line + more).encode() not in source.ids]
     for line, more in _given_as_parts(pairs, source):
         yield Piece(source.spell((line + more).encode()), Role.GLUE, Stage.HOLD, LINES)
