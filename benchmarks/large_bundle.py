@@ -2,9 +2,10 @@
 
 The model is a small one with 5 GiB of zeros behind it, in a sparse file. Each verb runs in a
 process of its own, which tells its peak memory (VmHWM), and is compared with `cp --sparse=never` of
-the model, run before it. The best of --runs counts: a virtual machine whose host must first give
-the memory for the copy takes up to five times as long. What was written twice must be the same, and
-so must the model that was unpacked. Takes 20 GiB of disk for a while, in --folder.
+the model. The two take turns; the table has the medians of --runs, with the least and the most: on
+a virtual machine whose host must first give the memory for a copy, one may take five times as long.
+What was written twice must be the same, and so must the model that was unpacked. Takes 20 GiB of
+disk for a while, in --folder.
 """
 
 import argparse
@@ -15,7 +16,10 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import defaultdict
+from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 
 from rich.console import Console
 from rich.table import Table
@@ -49,8 +53,17 @@ def copied(model: Path, to: Path) -> float:
     return seconds
 
 
-def measured(folder: Path, gibibytes: float) -> dict[str, tuple[float, float, int]]:
-    """Verb -> seconds, seconds of cp, peak bytes."""
+@dataclass
+class Measured:
+    """Of each run the seconds of a verb, those of cp before it, and the verb's peak in bytes."""
+
+    seconds: list[float] = field(default_factory=list)
+    cp_seconds: list[float] = field(default_factory=list)
+    peaks: list[int] = field(default_factory=list)
+
+
+def measured(folder: Path, gibibytes: float, runs: int) -> dict[str, Measured]:
+    """By verb."""
     from mutations import small_parts
 
     model, tokenizer = folder / "model.tflite", folder / "tokenizer.model"
@@ -60,45 +73,55 @@ def measured(folder: Path, gibibytes: float) -> dict[str, tuple[float, float, in
         file.write(data)
         file.truncate(int(gibibytes * (1 << 30)))
     tokens = ("--start-token", "<s>", "--stop-token", "</s>")
-    found: dict[str, tuple[float, float, int]] = {}
+    found: dict[str, Measured] = defaultdict(Measured)
 
-    def timed(name: str, *arguments: object) -> None:
-        cp = copied(model, folder / "copy")
-        seconds, peak = taskpress(*arguments)
-        found[name] = (seconds, cp, peak)
+    def timed(name: str, *arguments: object, made: Path) -> None:
+        for _ in range(runs):
+            removed(made)
+            found[name].cp_seconds.append(copied(model, folder / "copy"))
+            seconds, peak = taskpress(*arguments)
+            found[name].seconds.append(seconds)
+            found[name].peaks.append(peak)
 
     for suffix, other in ((".task", ".litertlm"), (".litertlm", ".task")):
         one, again = folder / f"one{suffix}", folder / f"again{suffix}"
-        timed(f"bundle {suffix}", "bundle", model, tokenizer, "-o", one, *tokens)
+        parts, repacked = folder / "parts", folder / f"other{other}"
+        timed(f"bundle {suffix}", "bundle", model, tokenizer, "-o", one, *tokens, made=one)
         taskpress("bundle", model, tokenizer, "-o", again, *tokens)
         assert filecmp.cmp(one, again, shallow=False), "two writes differ"
-        again.unlink()
-        timed(f"inspect {suffix}", "inspect", one, "--json")
-        timed(f"unpack {suffix}", "unpack", one, "-o", folder / "parts")
-        unpacked = folder / "parts" / "TF_LITE_PREFILL_DECODE.tflite"
+        removed(again)
+        timed(f"inspect {suffix}", "inspect", one, "--json", made=parts)
+        timed(f"unpack {suffix}", "unpack", one, "-o", parts, made=parts)
+        unpacked = parts / "TF_LITE_PREFILL_DECODE.tflite"
         assert filecmp.cmp(unpacked, model, shallow=False), "the model differs"
-        shutil.rmtree(folder / "parts")
-        timed(f"repack {suffix} to {other}", "repack", one, "-o", folder / f"other{other}")
-        (folder / f"other{other}").unlink()
-        one.unlink()
+        removed(parts)
+        timed(f"repack {suffix} to {other}", "repack", one, "-o", repacked, made=repacked)
+        removed(repacked)
+        removed(one)
     return found
+
+
+def removed(path: Path) -> None:
+    shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+def _with_range(seconds: list[float]) -> str:
+    return f"{median(seconds):.1f} [{min(seconds):.1f}-{max(seconds):.1f}]"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--gibibytes", type=float, default=5)
     parser.add_argument("--folder", type=Path, help="on the disk to measure")
     arguments = parser.parse_args()
-    runs = []
-    for _ in range(arguments.runs):
-        with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
-            runs.append(measured(Path(folder), arguments.gibibytes))
+    with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
+        found = measured(Path(folder), arguments.gibibytes, arguments.runs)
     table = Table("verb", "seconds", "cp", "ratio", "peak MB")
-    for name in runs[0]:
-        seconds, cp = (min(run[name][i] for run in runs) for i in (0, 1))
-        peak = max(run[name][2] for run in runs) >> 20
-        table.add_row(name, f"{seconds:.1f}", f"{cp:.1f}", f"{seconds / cp:.2f}", str(peak))
+    for name, runs in found.items():
+        ours, cp = median(runs.seconds), median(runs.cp_seconds)
+        figures = (_with_range(runs.seconds), _with_range(runs.cp_seconds), f"{ours / cp:.2f}")
+        table.add_row(name, *figures, str(max(runs.peaks) >> 20))
     Console(width=100).print(table)
 
 

@@ -1,5 +1,6 @@
-"""Copying a part of a file: its bytes, its sum, and what is said of a source that fails."""
+"""Copying by the system and without it: the same bytes, the same sum, the same errors."""
 
+import errno
 import io
 import os
 import zlib
@@ -12,6 +13,29 @@ from taskpress.bundler import BundleError, copying
 SKIPPED, SIZE = 1000, 2_000_001  # several chunks, of no round length
 
 
+def _refusing(*_: int) -> int:
+    raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+
+
+def _refusing_the_rest(*arguments: int) -> int:
+    """A part of the second piece is copied, then the system has enough."""
+    if arguments[-1] > 1_500_000:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+    return _REAL(arguments[0], arguments[1], min(arguments[2], 400_000), *arguments[3:])
+
+
+_REAL = getattr(os, "copy_file_range", None)
+_WAYS = {"as it likes": None, "never": _refusing, "for a while": _refusing_the_rest}
+
+
+@pytest.fixture(params=_WAYS)
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if _WAYS[request.param] is not None:
+        if _REAL is None:
+            pytest.skip("this system does not copy by itself")
+        monkeypatch.setattr(os, "copy_file_range", _WAYS[request.param])
+
+
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("copying") / "source"
@@ -19,6 +43,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.usefixtures("way")
 def test_copies_a_part_behind_what_was_written(source: Path, tmp_path: Path) -> None:
     expected = source.read_bytes()[SKIPPED : SKIPPED + SIZE]
     with source.open("rb") as file, (tmp_path / "copy").open("xb+") as out:
@@ -37,6 +62,7 @@ def test_sums_up_without_copying(source: Path) -> None:
         assert file.tell() == SIZE
 
 
+@pytest.mark.usefixtures("way")
 def test_a_source_that_ends_too_early_is_named(source: Path, tmp_path: Path) -> None:
     with (
         source.open("rb") as file,

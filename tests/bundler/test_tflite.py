@@ -166,7 +166,7 @@ DAMAGED = {
     "half": (whole_model()[:200], "are past its 200 bytes"),
     "a name that is long": (
         changed(b"\x06\0\0\0decode", b"\xff\xff\1\0decode"),
-        "has a name of 131071 bytes",
+        "has a text of 131071 bytes",
     ),
 }
 
