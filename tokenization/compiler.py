@@ -12,9 +12,9 @@ from tokenizers import Tokenizer
 from . import comments, endings, glue, keys, lines, plain, runs, tails, wide
 from .plan import Piece, Plan, Role, Stage
 from .pre_tokenizer import Kind, PreTokenizer
-from .source import Source, decoded, is_lone, is_spaces, words_beginning
+from .source import Source, decoded, is_lone, is_spaces, merged, words_beginning
 from .spelling import PRIVATE, byte_letter, letters_to_text, text_to_letters
-from .tokenizer_json import MAX_ID, Vocabulary
+from .tokenizer_json import Vocabulary
 
 # bytes that can stand for UNKNOWN: SentencePiece finds no piece for null, the others never occur
 UNKNOWN_BYTES = (0x00, 0xFF, 0xFE, 0xFD, 0xFC, 0xFB, 0xFA, 0xF9, 0xF8, 0xC0, 0xC1)
@@ -154,8 +154,8 @@ def _keep_characters(source: Source) -> None:
     for (text, run), ids in zip(runs, source.encode([run for _, run in runs]), strict=True):
         # behind a space the first is written by bytes, and not merged with the next
         shown = run if run[0] != " " or text not in source.spaced else run[2:]
-        merged = _merged(shown, source)
-        if text in source.kept and merged != ids[len(ids) - len(merged) :]:
+        whole = _ids_of_whole(shown, source)
+        if text in source.kept and whole != ids[len(ids) - len(whole) :]:
             source.kept.discard(text)
 
 
@@ -170,15 +170,9 @@ def _is_crossed(character: str, partial: Mapping[bytes, set[str]], source: Sourc
     return any(len(source.rules.cut(c + character)) == 1 for c in before)
 
 
-def _merged(text: str, source: Source) -> list[int]:
+def _ids_of_whole(text: str, source: Source) -> list[int]:
     """The ids that merging whole characters by rank gives for a short text."""
-    parts = [character.encode() for character in text]
-    while len(parts) > 1:
-        ranks = [source.rank_behind_space.get(a + b, MAX_ID) for a, b in pairwise(parts)]
-        at = ranks.index(min(ranks))
-        if ranks[at] == MAX_ID:
-            break
-        parts[at : at + 2] = [parts[at] + parts[at + 1]]
+    parts = merged([character.encode() for character in text], source.rank_behind_space)
     return [source.ids.get(part, -1) for part in parts]
 
 

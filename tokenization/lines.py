@@ -6,11 +6,10 @@ of "    \\n\\n\\n\\n\\n" the original may join the spaces to two newlines, befor
 of all five: there such a token, "    \\n\\n", is a private letter, and keys write the whole run.
 """
 
-from collections.abc import Collection, Iterator, Mapping
-from itertools import pairwise, product
+from collections.abc import Collection, Iterator
+from itertools import product
 
-from .source import Source, runs_of_spaces
-from .tokenizer_json import MAX_ID
+from .source import Source, merged, runs_of_spaces
 
 SPACES_KEYED = {" ": 24, "\t": 6}  # that one key takes
 NEWLINES_KEYED = {"\n": 10, "\r\n": 4}
@@ -26,8 +25,8 @@ def tokens(source: Source) -> list[int]:
     runs = list(_runs(source))
     for run, ids in zip(runs, source.encode(runs), strict=True):
         parts = [bytes([byte]) for byte in run.encode()]
-        merged = _merged(_merged(parts, newlines), known)
-        if merged != [source.vocabulary.tokens[i] for i in ids]:
+        made = merged(merged(parts, newlines), known)
+        if made != [source.vocabulary.tokens[i] for i in ids]:
             texts = [source.vocabulary.tokens[i] for i in ids]
             found.update((i, None) for i, raw in zip(ids, texts, strict=True) if _is_both(raw))
     return list(found)
@@ -53,15 +52,3 @@ def _runs(source: Source) -> Iterator[str]:
 
 def _is_both(raw: bytes) -> bool:
     return raw[:1] in (b" ", b"\t") and raw[-1:] in (b"\r", b"\n")
-
-
-def _merged(parts: list[bytes], ranks: Mapping[bytes, int]) -> list[bytes]:
-    """What merging by rank makes of these parts."""
-    parts = list(parts)
-    while len(parts) > 1:
-        pairs = [ranks.get(a + b, MAX_ID) for a, b in pairwise(parts)]
-        at = pairs.index(min(pairs))
-        if pairs[at] == MAX_ID:
-            break
-        parts[at : at + 2] = [parts[at] + parts[at + 1]]
-    return parts

@@ -10,7 +10,7 @@ from tokenizers import Tokenizer
 
 from .pre_tokenizer import Kind, PreTokenizer
 from .spelling import spell
-from .tokenizer_json import Vocabulary
+from .tokenizer_json import MAX_ID, Vocabulary
 
 
 @dataclass(frozen=True)
@@ -163,6 +163,18 @@ class Source:
     def _pattern(self) -> re.Pattern[str]:
         longest_first = sorted(self.composed, key=lambda text: (-len(text), text))
         return re.compile("|".join(map(re.escape, longest_first)))
+
+
+def merged(parts: list[bytes], ranks: Mapping[bytes, int]) -> list[bytes]:
+    """What merging by rank makes of these parts."""
+    parts = list(parts)
+    while len(parts) > 1:
+        found = [ranks.get(a + b, MAX_ID) for a, b in pairwise(parts)]
+        at = found.index(min(found))
+        if found[at] == MAX_ID:
+            break
+        parts[at : at + 2] = [parts[at] + parts[at + 1]]
+    return parts
 
 
 def _rank_of_first(raw: bytes, ranks: Mapping[bytes, int]) -> int:

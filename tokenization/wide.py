@@ -14,11 +14,10 @@ merge before others do, its bytes are made one symbol before all (`joined_marks`
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import pairwise
 
 from .plan import Piece, Role, Stage
 from .pre_tokenizer import Kind
-from .source import Source, Spaced, decoded, runs_of_spaces
+from .source import Source, Spaced, decoded, merged, runs_of_spaces
 from .spelling import REPLACEMENT, spell
 from .tokenizer_json import MAX_ID
 
@@ -114,15 +113,9 @@ def _shortened(
 def _merged_without(excluded: set[bytes], raw: bytes, source: Source) -> bytes:
     """The first token that merging bytes by rank gives without some tokens."""
     ranks = source.vocabulary.ranks
-    parts = [raw[i : i + 1] for i in range(len(raw))]
-    while len(parts) > 1:
-        pairs = [a + b for a, b in pairwise(parts)]
-        usable = [pair for pair in pairs if pair in ranks and pair not in excluded]
-        if not usable:
-            break
-        at = pairs.index(min(usable, key=ranks.__getitem__))
-        parts[at : at + 2] = [pairs[at]]
-    return parts[0]
+    inside = {raw[i:end] for end in range(len(raw) + 1) for i in range(end)} - excluded
+    usable = {part: ranks[part] for part in inside if part in ranks}
+    return merged([raw[i : i + 1] for i in range(len(raw))], usable)[0]
 
 
 def spaced_keys(source: Source) -> dict[bytes, bytes]:
