@@ -41,15 +41,15 @@ def _shown(file: BinaryIO, size: int, out: BinaryIO | None) -> int:
 def _pass(file: BinaryIO, size: int, out: BinaryIO | None, report: Progress) -> int:
     chunk = memoryview(bytearray(min(size, _CHUNK_BYTES)))
     # the system copies without a way through our memory, where it can: Linux
-    in_system = out is not None and hasattr(os, "copy_file_range")
+    direct = out if hasattr(os, "copy_file_range") else None
     crc32 = done = 0
     while done < size:
         count = min(_PIECE_BYTES, size - done)
-        # refused between some file systems; and an error is named by reading
-        in_system = in_system and out is not None and _copied_by_system(file, out, count)
-        crc32 = _read(file, count, crc32, chunk, None if in_system else out)
-        if in_system and out is not None:
-            out.seek(count, os.SEEK_CUR)
+        if direct is not None and not _copied_by_system(file, direct, count):
+            direct = None  # refused between some file systems; and an error is named by reading
+        crc32 = _read(file, count, crc32, chunk, out if direct is None else None)
+        if direct is not None:
+            direct.seek(count, os.SEEK_CUR)
         done += count
         report(done, size)
     return crc32
