@@ -2,8 +2,9 @@
 
 The model is a small one with 5 GiB of zeros behind it, in a sparse file. Each verb runs in a
 process of its own, which tells its peak memory (VmHWM), and is compared with `cp --sparse=never` of
-the model. The two take turns; the table has the medians of --runs, with the least and the most: on
-a virtual machine whose host must first give the memory for a copy, one may take five times as long.
+the file that the verb reads. The two take turns, and each is first in every other turn; the table
+has the medians of --runs, with the least and the most: on a virtual machine whose host must first
+give the memory for a copy, one may take five times as long.
 What was written twice must be the same, and so must the model that was unpacked. Takes 20 GiB of
 disk for a while, in --folder.
 """
@@ -44,9 +45,9 @@ def taskpress(*arguments: object) -> tuple[float, int]:
     return seconds, peak
 
 
-def copied(model: Path, to: Path) -> float:
+def copied(source: Path, to: Path) -> float:
     started = time.monotonic()
-    subprocess.run(["cp", "--sparse=never", model, to], check=True)
+    subprocess.run(["cp", "--sparse=never", source, to], check=True)
     subprocess.run(["sync", to], check=True)  # as ours does
     seconds = time.monotonic() - started
     to.unlink()
@@ -55,7 +56,7 @@ def copied(model: Path, to: Path) -> float:
 
 @dataclass
 class Measured:
-    """Of each run the seconds of a verb, those of cp before it, and the verb's peak in bytes."""
+    """Of each turn the seconds of a verb and of cp, if it copies, and the verb's peak in bytes."""
 
     seconds: list[float] = field(default_factory=list)
     cp_seconds: list[float] = field(default_factory=list)
@@ -75,28 +76,41 @@ def measured(folder: Path, gibibytes: float, runs: int) -> dict[str, Measured]:
     tokens = ("--start-token", "<s>", "--stop-token", "</s>")
     found: dict[str, Measured] = defaultdict(Measured)
 
-    def timed(name: str, *arguments: object, made: Path) -> None:
-        for _ in range(runs):
-            removed(made)
-            found[name].cp_seconds.append(copied(model, folder / "copy"))
+    def timed(name: str, *arguments: object, reads: Path, makes: Path) -> None:
+        def ours() -> None:
             seconds, peak = taskpress(*arguments)
             found[name].seconds.append(seconds)
             found[name].peaks.append(peak)
+            removed(makes)
+
+        def theirs() -> None:
+            found[name].cp_seconds.append(copied(reads, folder / "copy"))
+
+        for run in range(runs):
+            for each in (ours, theirs) if run % 2 else (theirs, ours):
+                each()
 
     for suffix, other in ((".task", ".litertlm"), (".litertlm", ".task")):
         one, again = folder / f"one{suffix}", folder / f"again{suffix}"
         parts, repacked = folder / "parts", folder / f"other{other}"
-        timed(f"bundle {suffix}", "bundle", model, tokenizer, "-o", one, *tokens, made=one)
-        taskpress("bundle", model, tokenizer, "-o", again, *tokens)
+        bundle = ("bundle", model, tokenizer, *tokens, "-o")
+        timed(f"bundle {suffix}", *bundle, one, reads=model, makes=one)
+        for made in (one, again):
+            taskpress(*bundle, made)
         assert filecmp.cmp(one, again, shallow=False), "two writes differ"
         removed(again)
-        timed(f"inspect {suffix}", "inspect", one, "--json", made=parts)
-        timed(f"unpack {suffix}", "unpack", one, "-o", parts, made=parts)
+        taskpress("unpack", one, "-o", parts)
         unpacked = parts / "TF_LITE_PREFILL_DECODE.tflite"
         assert filecmp.cmp(unpacked, model, shallow=False), "the model differs"
         removed(parts)
-        timed(f"repack {suffix} to {other}", "repack", one, "-o", repacked, made=repacked)
-        removed(repacked)
+        for _ in range(runs):
+            seconds, peak = taskpress("inspect", one, "--json")
+            found[f"inspect {suffix}"].seconds.append(seconds)
+            found[f"inspect {suffix}"].peaks.append(peak)
+        timed(f"unpack {suffix}", "unpack", one, "-o", parts, reads=one, makes=parts)
+        timed(
+            f"repack {suffix} to {other}", "repack", one, "-o", repacked, reads=one, makes=repacked
+        )
         removed(one)
     return found
 
@@ -119,9 +133,11 @@ def main() -> None:
         found = measured(Path(folder), arguments.gibibytes, arguments.runs)
     table = Table("verb", "seconds", "cp", "ratio", "peak MB")
     for name, runs in found.items():
-        ours, cp = median(runs.seconds), median(runs.cp_seconds)
-        figures = (_with_range(runs.seconds), _with_range(runs.cp_seconds), f"{ours / cp:.2f}")
-        table.add_row(name, *figures, str(max(runs.peaks) >> 20))
+        cp, ratio = "", ""
+        if runs.cp_seconds:
+            cp = _with_range(runs.cp_seconds)
+            ratio = f"{median(runs.seconds) / median(runs.cp_seconds):.2f}"
+        table.add_row(name, _with_range(runs.seconds), cp, ratio, str(max(runs.peaks) >> 20))
     Console(width=100).print(table)
 
 

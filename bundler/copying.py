@@ -1,6 +1,7 @@
 """Copying a part of a file as fast as the disk takes it, and summing it up on the way."""
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -12,7 +13,7 @@ from .files import unreadable
 from .progress import Progress, progress
 
 _CHUNK_BYTES = 128 << 10  # stays in the processor's cache until it is summed up and written
-_PIECE_BYTES = 1 << 20  # copied by the system, and read from what it has in memory then
+_PIECE_BYTES = 64 << 20  # copied by the system, and summed up by a thread meanwhile
 _SHOWN_BYTES = 256 << 20  # what may take two seconds
 
 
@@ -39,53 +40,67 @@ def _shown(file: BinaryIO, size: int, out: BinaryIO | None) -> int:
 
 
 def _pass(file: BinaryIO, size: int, out: BinaryIO | None, report: Progress) -> int:
-    chunk = memoryview(bytearray(min(size, _CHUNK_BYTES)))
-    # the system copies without a way through our memory, where it can: Linux
-    direct = out if hasattr(os, "copy_file_range") else None
     crc32 = done = 0
+    if out is not None and hasattr(os, "copy_file_range"):  # Linux
+        crc32, done = _by_system(file, size, out, report)
+    chunk = memoryview(bytearray(min(size - done, _CHUNK_BYTES)))
     while done < size:
-        count = min(_PIECE_BYTES, size - done)
-        if direct is not None and not _copied_by_system(file, direct, count):
-            direct = None  # refused between some file systems; and an error is named by reading
-        crc32 = _read(file, count, crc32, chunk, out if direct is None else None)
-        if direct is not None:
-            direct.seek(count, os.SEEK_CUR)
-        done += count
+        try:
+            got = cast(Any, file).readinto(chunk[: size - done])
+        except OSError as error:
+            raise unreadable(file.name, error) from error
+        if not got:
+            missing = size - done
+            raise BundleError(f"{file.name}: ended {missing} bytes too early; it changed meanwhile")
+        crc32 = crc32_of_bytes(chunk[:got], crc32)
+        if out is not None:
+            out.write(chunk[:got])
+        done += got
         report(done, size)
     return crc32
 
 
-def _read(file: BinaryIO, count: int, crc32: int, chunk: memoryview, out: BinaryIO | None) -> int:
-    """The CRC-32 goes on over the next bytes; they are written too, where there is an `out`."""
-    while count:
-        try:
-            got = cast(Any, file).readinto(chunk[:count])
-        except OSError as error:
-            raise unreadable(file.name, error) from error
-        if not got:
-            raise BundleError(f"{file.name}: ended {count} bytes too early; it changed meanwhile")
-        crc32 = crc32_of_bytes(chunk[:got], crc32)
-        if out is not None:
-            out.write(chunk[:got])
-        count -= got
-    return crc32
+def _by_system(file: BinaryIO, size: int, out: BinaryIO, report: Progress) -> tuple[int, int]:
+    """Copies without a way through our memory; returns the CRC-32 and the size of what it could.
 
-
-def _copied_by_system(file: BinaryIO, out: BinaryIO, count: int) -> bool:
-    """False where it refuses, or the file ends before; a part may have been written by then.
-
-    The positions of both files stay.
+    It stops where the system refuses, as between some file systems, or the file ends: reading the
+    rest names the error.
     """
     out.flush()
-    start, to, done = file.tell(), out.tell(), 0
-    try:
-        while done < count:
-            moved = os.copy_file_range(
-                file.fileno(), out.fileno(), count - done, start + done, to + done
-            )
-            if not moved:
-                return False
-            done += moved
-    except OSError:
-        return False
-    return True
+    start, to = file.tell(), out.tell()
+    crc32 = done = 0
+    with ThreadPoolExecutor(1) as beside:
+        while done < size:
+            count = min(_PIECE_BYTES, size - done)
+            try:
+                summed = beside.submit(_crc32_at, file.fileno(), start + done, count, crc32)
+                _copy_range(file.fileno(), start + done, count, out.fileno(), to + done)
+                crc32 = summed.result()
+            except OSError:
+                break
+            done += count
+            report(done, size)
+    file.seek(start + done)
+    out.seek(to + done)
+    return crc32, done
+
+
+def _copy_range(source: int, start: int, count: int, out: int, to: int) -> None:
+    """Raises OSError where the system refuses, or the file ends before; a part may be copied."""
+    while count:
+        moved = os.copy_file_range(source, out, count, start, to)
+        if not moved:
+            raise OSError
+        start, to, count = start + moved, to + moved, count - moved
+
+
+def _crc32_at(source: int, start: int, count: int, crc32: int) -> int:
+    """Goes on with a sum, and leaves the file's position. Raises OSError where it ends before."""
+    chunk = memoryview(bytearray(min(count, _CHUNK_BYTES)))
+    while count:
+        got = os.preadv(source, [chunk[:count]], start)
+        if not got:
+            raise OSError
+        crc32 = crc32_of_bytes(chunk[:got], crc32)
+        start, count = start + got, count - got
+    return crc32

@@ -13,6 +13,11 @@ from taskpress.bundler import BundleError, copying
 SKIPPED, SIZE = 1000, 2_000_001  # several chunks, of no round length
 
 
+@pytest.fixture(autouse=True)
+def _several_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(copying, "_PIECE_BYTES", 1 << 20)
+
+
 def _refusing(*_: int) -> int:
     raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
 
