@@ -52,7 +52,9 @@ by the ranks of merges (`glue`, `wide`). What is left over is rare (docs/tokeniz
 - words that are taken whole although no merges make them (`ignore_merges`), without a space in
   front;
 - letters of several tokens whose last byte is a token with the marks behind it, where a longer
-  token is made of that one; marks of three tokens that are cut between their bytes;
+  token is made of that one; marks of several tokens in front of a letter beyond ASCII, where a
+  token joins the last byte of one and the first of the other ("\u00d7\u306e"); marks of three
+  tokens that are cut between their bytes;
 - three marks and more, or two of different scripts, that NFC would write in another order;
 - four and more apostrophes between a mark beyond ASCII and the letters of a contraction, or one
   behind a character that Unicode does not assign;

@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from taskpress.tokenization import expression
 from taskpress.tokenization.pre_tokenizer import Kind
+from tokenizers.pre_tokenizers import ByteLevel
 
 STANDARD_LIBRARY = Path(sysconfig.get_paths()["stdlib"])
 TOKENIZERS = ["smollm2", "gpt2_like", "starcoder_like"]
@@ -49,7 +50,26 @@ def is_left_over(rebuilt: Any, text: str) -> bool:
         or any(ord(character) in PLANES_WITHOUT_LEAD_IN_SMOLLM2 for character in text)
         or any(before > "\x7f" and ord(after) in BEYOND for before, after in pairwise(text))
         or any(0x2140 <= ord(c) < 0x2190 or 0x2440 <= ord(c) < 0x2480 for c in text)
+        or any(
+            rebuilt.rules.kind(before) is Kind.MARK and is_joined(rebuilt, before, after)
+            for before, after in pairwise(text)
+            if before > "\x7f" and after > "\x7f"
+        )
     )
+
+
+def is_joined(rebuilt: Any, before: str, after: str) -> bool:
+    """Whether a token is made of the last bytes of a character and the first ones of the next."""
+    ends, begins = letters_of_bytes(before), letters_of_bytes(after)
+    return any(
+        ends[-i:] + begins[:j] in rebuilt.document["model"]["vocab"]
+        for i in range(1, len(ends))
+        for j in range(1, len(begins))
+    )
+
+
+def letters_of_bytes(character: str) -> str:
+    return ByteLevel(add_prefix_space=False, use_regex=False).pre_tokenize_str(character)[0][0]
 
 
 def is_assigned(character: str) -> bool:
