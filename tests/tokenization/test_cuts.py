@@ -100,7 +100,7 @@ def test_several_lines_of_slashes_behind_marks(rebuild_document: Any) -> None:
 
 
 def test_long_comments_that_are_made_of_a_slash_and_stars(rebuild_document: Any) -> None:
-    tokens: list[str | bytes] = ["*" * n for n in (2, 4, 8, 16)]
+    tokens: list[str | bytes] = [*("*" * n for n in (2, 4, 8, 16))]
     tokens += ["/*", "/" + "*" * 16, "/**", "*/", "//", "://", "${", "//$", "://${", ")\n"]
     rebuilt = rebuild_document(document(tokens, O200K))
     texts = [f"{start}/{'*' * n}" for start in ("", "a\n", ")\n", " ") for n in range(24)]
