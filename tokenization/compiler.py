@@ -9,7 +9,7 @@ from itertools import pairwise
 
 from tokenizers import Tokenizer
 
-from . import comments, endings, glue, keys, lines, plain, runs, tails, wide
+from . import comments, endings, glue, inner, keys, lines, plain, runs, tails, wide
 from .plan import Piece, Plan, Role, Stage
 from .pre_tokenizer import Kind, PreTokenizer
 from .source import Source, decoded, is_lone, is_spaces, merged, words_beginning
@@ -46,6 +46,7 @@ def compile_plan(
     source.promoted.update(wide.promoted(source))
     for token_id, raw in vocabulary.tokens.items():
         source.texts[token_id] = source.private.get(token_id) or source.spell(raw)
+    source.texts.update(inner.spellings(source))
     pieces = [_piece(i, source) for i in range(vocabulary.size)]
     _place_unknown(pieces, ids)
     known = {piece.text for piece in pieces}
@@ -82,6 +83,7 @@ def _spelled_by_letters(source: Source, numbers: Mapping[str, list[int]]) -> Ite
     yield from _never_given(source)
     source.endings.update(endings.tokens(source))
     yield from source.endings.values()
+    yield from endings.words(source)
     yield from keys.tokens_of(numbers, source)
     yield from (source.ids[run.encode()] for run in runs.keyed_runs(source))
     source.looked_up.update(keys.looked_up_only(source))

@@ -3,13 +3,15 @@
 They are cut from the letters behind them, and belong to the letters in front. Where a word begins
 with the same letters, as "'debug" behind a tab, nothing is cut, and its merges may or may not make
 the same token. So the token is a private letter: keys write it behind a letter, and at the
-beginning of a word as the original has it there.
+beginning of a word as the original has it there. A token that merges make of it, as "'type", is
+one as well.
 """
 
 import string
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import product
 
+from . import inner
 from .pre_tokenizer import Kind
 from .source import Source, decoded
 from .spelling import rewritten, spell
@@ -29,6 +31,17 @@ def tokens(source: Source) -> dict[str, int]:
     }
 
 
+def words(source: Source) -> Iterator[int]:
+    """The tokens that merges make of one of these and of letters."""
+    starts = {text.encode() for text in source.endings}
+    for raw, token_id in source.ids.items():
+        first = raw if raw.startswith(tuple(starts)) else b""
+        while len(first) > 1 and first not in starts:
+            first = inner.halves(first, source)[0]
+        if first and first != raw and first in starts:
+            yield token_id
+
+
 def keys(source: Source) -> dict[bytes, bytes]:
     """Keys for them: behind letters, at the beginning of words, and in front of anything else."""
     found: dict[bytes, bytes] = {}
@@ -41,12 +54,26 @@ def keys(source: Source) -> dict[bytes, bytes]:
         for letter in letters:
             found[(letter + text).encode()] = spell(letter.encode()).encode() + written
     letters = ["", *string.ascii_letters]
-    begun = map("".join, product(private, string.ascii_letters, letters))
+    begun = [*map("".join, product(private, string.ascii_letters, letters))]
+    begun += _begun_by_three(source)
     _add_whole([*begun, *_words(source)], source, found)
     # where an apostrophe joins the word in front before the contraction: " I'" in " I'M"
     joined = [text for text in map(decoded, source.ids) if text and text[-1] == "'"]
     _add_whole([a + b[1:] for a in joined for b in private if a[:-1].strip()], source, found)
     return found
+
+
+def _begun_by_three(source: Source) -> Iterator[str]:
+    """Contractions with three letters behind them, of one case, as they stand in tokens.
+
+    Any three in a row of the four, since "'trary" is of no word that begins so.
+    """
+    texts = [text for text in map(decoded, source.ids) if text and text.isascii()]
+    known = {text[i : i + 3] for text in texts for i in range(len(text) - 2)}
+    for case in (string.ascii_lowercase, string.ascii_uppercase):
+        behind = [letters for letters in map("".join, product(case, repeat=3)) if letters in known]
+        for text in (text for text in source.endings if text[1] in case):
+            yield from (text + more for more in behind if text[-1] + more[:2] in known)
 
 
 def _words(source: Source) -> list[str]:
@@ -61,11 +88,9 @@ def _add_whole(texts: Iterable[str], source: Source, found: dict[bytes, bytes]) 
     ordered = sorted(texts, key=lambda text: (len(text), text))
     for text, ids in zip(ordered, source.encode(ordered), strict=True):
         raw = text.encode()
-        ending = source.private.get(ids[0])
         first = source.vocabulary.tokens[ids[0]]
         if text[0] == "'":
-            rest = raw[len(first) :] if ending else raw
-            wanted = (ending or "").encode() + spell(rest).encode()
+            wanted = (source.texts[ids[0]] + spell(raw[len(first) :])).encode()
         else:
             wanted = "".join([source.texts[i] for i in ids]).encode()
         if wanted != rewritten(raw, found, len(raw)):

@@ -78,7 +78,7 @@ def _held_marks(source: Source) -> Iterator[Piece]:
     for run, mark in pairs:
         if (run, mark) in parted:
             rank = order[mark] if len(run) == 1 else LONGER_RUNS
-            yield Piece(source.spell((run + mark).encode()), Role.GLUE, Stage.HOLD, rank)
+            yield Piece(source.joined(run, mark), Role.GLUE, Stage.HOLD, rank)
             if run != " " and len(run) == 1:
                 singles.setdefault(run, []).append(mark)
     rank_of = source.vocabulary.ranks
@@ -94,7 +94,7 @@ def _held_marks(source: Source) -> Iterator[Piece]:
     triples = _affordable(triples, words, source)
     triples += [(" ", a, b) for a, marks in singles.items() if (" ", a) in parted for b in marks]
     for parts in _given_as_parts(triples, source):
-        yield Piece(source.spell("".join(parts).encode()), Role.GLUE, Stage.HOLD, TRIPLES)
+        yield Piece(source.joined(*parts), Role.GLUE, Stage.HOLD, TRIPLES)
 
 
 def _letters_held(source: Source) -> Iterator[Piece]:
@@ -128,7 +128,7 @@ def _letters_held(source: Source) -> Iterator[Piece]:
     pairs = [(run, letter) for run in runs for letter in letters if begun[letter]]
     pairs.sort(key=weight, reverse=True)
     for run, letter in _given_as_parts(pairs[:LETTERS_HELD], source):
-        yield Piece(source.spell((run + letter).encode()), Role.GLUE, Stage.WORD, held[letter])
+        yield Piece(source.joined(run, letter), Role.GLUE, Stage.WORD, held[letter])
 
 
 def _affordable(
@@ -209,7 +209,7 @@ def _held_newlines(source: Source) -> Iterator[Piece]:
     spaced = [(" ", run) for run in runs if run[0] != " " and f" {run}".encode() not in source.ids]
     apart = {run for _, run in _given_as_parts(spaced, source)}
     for run, newline in _given_as_parts(pairs, source):
-        text = source.spell((run + newline).encode())
+        text = source.joined(run, newline)
         yield Piece(text, Role.GLUE, Stage.HOLD, LINES)
         if run in apart:  # a long line of "#" that is no token with the space in front of it
             yield Piece(" " + text, Role.GLUE, Stage.CUT)
@@ -227,7 +227,7 @@ def _held_empty_lines(source: Source) -> Iterator[Piece]:
     pairs = [(line, more) for line in _lines_of_marks(source) for more in newlines]
     pairs = [(line, more) for line, more in pairs if (line + more).encode() not in source.ids]
     for line, more in _given_as_parts(pairs, source):
-        yield Piece(source.spell((line + more).encode()), Role.GLUE, Stage.HOLD, LINES)
+        yield Piece(source.joined(line, more), Role.GLUE, Stage.HOLD, LINES)
 
 
 def _lines_of_marks(source: Source) -> Iterator[str]:
@@ -251,7 +251,7 @@ def _marks_of_the_line_before(source: Source) -> Iterator[Piece]:
         if (run + mark * count).encode() not in source.ids
     ]
     for run, mark in _given_as_parts(pairs, source):
-        yield Piece(source.spell((run + mark).encode()), Role.GLUE, Stage.LINE, 2 - len(mark))
+        yield Piece(source.joined(run, mark), Role.GLUE, Stage.LINE, 2 - len(mark))
 
 
 def _rejoined(source: Source) -> Iterator[Piece]:

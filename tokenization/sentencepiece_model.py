@@ -22,7 +22,8 @@ piece. The stock library offers four means that together do what the expression 
    private letter, the contraction, but behind a mark, where the expression takes the apostrophe
    for the mark's run, the key is the mark and the apostrophe and writes both as they are. Likewise
    a space in front of a character of three bytes and more, whose first bytes it may be merged with
-   (`wide`), "/*" behind a line of marks (`comments`), and empty lines behind spaces (`lines`).
+   (`wide`), "/*" and lines of slashes behind a line of marks (`comments`), and empty lines behind
+   spaces (`lines`).
 
 Added tokens are USER_DEFINED: SentencePiece finds them before it normalizes, as the original does,
 and nothing merges with them. A token that its expression always cuts is never given by the original

@@ -131,6 +131,10 @@ class Source:
             return spell(raw, self.kept)
         return self.private[self.ids[head]] + spell(raw[len(head) :], self.kept)
 
+    def joined(self, *tokens: str) -> str:
+        """How the symbol is written that these tokens make one behind the other."""
+        return "".join([self.texts[self.ids[token.encode()]] for token in tokens])
+
     def _ending_of(self, raw: bytes) -> str | None:
         """The contraction that some bytes end with, behind a letter."""
         text = decoded(raw) if b"'" in raw else None

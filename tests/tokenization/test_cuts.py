@@ -87,6 +87,27 @@ def test_comments_next_to_marks_with_which_they_merge_otherwise(rebuild_document
     assert rebuilt.differing(texts) == []
 
 
+def test_several_lines_of_slashes_behind_marks(rebuild_document: Any) -> None:
+    """ "\\n//" is given behind marks only, and merges make other tokens of it."""
+    tokens: list[str | bytes] = ["//", "}\n", "\n//", "//\n//", "}\n//\n//", "==", "=\n\n", ");"]
+    tokens += [");\n", "//////", "/\n//", "\n\n", "\n\n//", "//\r", "/*", " */"]
+    rebuilt = rebuild_document(document(tokens, O200K))
+    before = ("a", "}", " }", ");", "));", "=" * 9, "//", " //", "/" * 29, "/" * 30)
+    lines = ["\n", "\n//", "\n//\n//", "\n\n//\n//", "\n//\n\n//", "\r\n//\r\n//", "\n//\n//\n//"]
+    texts = [start + line + end for start in before for line in lines for end in ("", "\n", " a")]
+    texts += [start + line for start in (",'", " ('") for line in ("\n// a", "\n\n//", "\n/* a")]
+    assert rebuilt.differing(texts) == []
+
+
+def test_long_comments_that_are_made_of_a_slash_and_stars(rebuild_document: Any) -> None:
+    tokens: list[str | bytes] = [*("*" * n for n in (2, 4, 8, 16))]
+    tokens += ["/*", "/" + "*" * 16, "/**", "*/", "//", "://", "${", "//$", "://${", ")\n"]
+    rebuilt = rebuild_document(document(tokens, O200K))
+    texts = [f"{start}/{'*' * n}" for start in ("", "a\n", ")\n", " ") for n in range(24)]
+    texts += [f"{text}{end}" for text in texts for end in ("/", "\n", " a")]
+    assert rebuilt.differing([*texts, "a://${b", "//$", ")\n//$a"]) == []
+
+
 def test_a_mark_behind_two_others(rebuild_document: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(glue, "PIECES", 0)
     rebuilt = rebuild_document(document([*QUOTE, "\u201cx", "%s", "%d"]))
@@ -221,4 +242,13 @@ def test_a_contraction_that_ends_a_word(rebuild_document: Any) -> None:
     texts = [f"{start}{text}" for start in before for text in ("'d", "'d'", "'s(", "'t\u00e9")]
     texts += [f"{start}{text}" for start in before[:-1] for text in ("'debug", "'sort", "'sx")]
     texts += [" I's", " I'm so", "don't", "a''''\n\n//b", "a'''\n/b"]
+    assert rebuilt.differing(texts) == []
+
+
+def test_a_word_that_begins_with_a_contraction(rebuild_document: Any) -> None:
+    """The original makes "'type" of "'t" and "ype", but "tr" comes before "'t" in "'trary"."""
+    tokens: list[str | bytes] = ["ar", "ary", "ra", "'t", "tr", "yp", "ype", "'type", "of", "type"]
+    rebuilt = rebuild_document(document([*tokens, "typeof", "trary"], ENDING))
+    words = ("type", "typeof", "trary", "tra", "tr", "t", "typ", "tx")
+    texts = [f"{start}'{word}" for start in ("", "a\n", "\t", "(", "a", "1") for word in words]
     assert rebuilt.differing(texts) == []
