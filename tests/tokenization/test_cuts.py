@@ -71,6 +71,23 @@ def test_a_word_that_is_looked_up_ends_before_marks(rebuild_document: Any) -> No
     assert rebuilt.differing([f"a wxyz{text}" for text in behind]) == []
 
 
+def test_a_word_without_a_space_that_is_looked_up_begins_a_pre_token(
+    rebuild_document: Any,
+) -> None:
+    tokens: list[str | bytes] = ["wx", "yz", "aw", "\xe9", b"\xe2\x80", b"\xe3\x80", b"\xe3\x81"]
+    tokenizer = document([*tokens, *MARKS, "\u3068", "\u3000", "\xe9w", MARKS[0] + "x"])
+    vocabulary = tokenizer["model"]["vocab"]
+    for word in ("wxyz", "\xc3\xa9yz"):  # the latter is "\xe9yz"; no merges make these
+        vocabulary[word] = max(vocabulary.values()) + 1
+    rebuilt = rebuild_document(tokenizer)
+    assert rebuilt.got("wxyz") == rebuilt.expected("wxyz") == [vocabulary["wxyz"]]
+    before = ["", "\n", "1", "(", " ", "  ", "\t", "a", "B", "\xe9", "\u3068", "\u3000"]
+    before += [MARKS[0], "a\xe9", "\u0436"]
+    behind = ["", ".", " ", "\n", "1", "a", "B", "\xe9", "\u3068", "\u3000", MARKS[1], "\u0436"]
+    texts = [f"{a}{w}{b}" for a in before for w in ("wxyz", "\xe9yz") for b in behind]
+    assert rebuilt.differing(texts) == []
+
+
 def test_a_comment_may_lose_its_slashes_to_the_line_before(rebuild_document: Any) -> None:
     tokens: list[str | bytes] = ["//", "//!", "/*", "*/", " */", ")\n", ")\n//"]
     rebuilt = rebuild_document(document(tokens, O200K))
