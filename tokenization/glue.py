@@ -260,7 +260,8 @@ def _rejoined(source: Source) -> Iterator[Piece]:
     Its first token alone could as well begin a letter, and would be taken for one by the glue of
     the next stage. Joined from the right: the last tokens of a character are no beginning.
     Numbers are joined before a space in front can merge with their first byte, unless that would
-    keep the space from more characters that take it.
+    keep the space from more characters that take it; so are spaces of two bytes, which are cut off
+    a space in front wherever something follows, or more of them stand in front.
     """
     rules = source.rules
     early = _number_beginnings(rules)
@@ -275,6 +276,9 @@ def _rejoined(source: Source) -> Iterator[Piece]:
             continue
         parts = [source.vocabulary.tokens[token_id] for token_id in ids]
         raw = text.encode()
+        if rules.kind(text) is Kind.SPACE and len(raw) == 2:
+            yield Piece(spell(raw), Role.GLUE, Stage.FIRST)  # no other character has both bytes
+            continue
         is_kept_apart = any(raw.startswith(head[1:]) for head in source.wide.tokens)
         if raw[:2] in early and not is_kept_apart and all(len(part) == 1 for part in parts):
             for end in range(2, len(parts) + 1):

@@ -20,6 +20,7 @@ from .spelling import CONTINUATION, spell
 WORDS_WITHOUT_SPACE = 100  # that may have keys, the lowest ids first: 4 KB each
 LETTERS_TAKEN = 5  # of a word that goes on from the left: behind more, none of the others begins
 LETTERS_TAKEN_OF_RARE = 2  # likewise, where the two stand together in no token
+AFTER_LATIN = b"\xca"
 FIRST_OF_THREE_BYTES = "\u0800"  # from here on scripts have too many letters for tokens to show
 
 
@@ -78,16 +79,19 @@ def keys(source: Source, token_ids: Collection[int]) -> dict[bytes, bytes]:
 def _leads_behind(words: Iterable[str], source: Source) -> dict[str, tuple[bytes, ...]]:
     """The last letters of words -> the first bytes of the letters with which a word may go on.
 
-    Where two bytes are needed, only of the letters that are behind it in some token.
+    Of Latin's and those that are in a token; where two bytes are needed, behind the last letter.
     """
-    found: dict[str, set[bytes]] = {word[-1]: set() for word in words}
+    behind: dict[str, set[bytes]] = {word[-1]: set() for word in words}
+    known = set[bytes]()
     for first, second in _pairs(source):
-        if first in found:
-            found[first].add(second.encode()[:2])
+        known.update(c.encode()[:1] for c in (first, second))
+        if first in behind:
+            behind[first].add(second.encode()[:2])
     leads = _leads_of_letters(source.rules)
+    single = [lead for lead in leads if lead in known or lead < AFTER_LATIN]
+    pairs = [lead for lead in leads if len(lead) == 2]
     return {
-        last: tuple(lead for lead in leads if len(lead) == 1 or lead in seen)
-        for last, seen in found.items()
+        last: (*single, *(lead for lead in pairs if lead in seen)) for last, seen in behind.items()
     }
 
 

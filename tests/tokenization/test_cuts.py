@@ -222,6 +222,16 @@ def test_a_space_is_merged_when_the_original_takes_it(rebuild_document: Any) -> 
     assert rebuilt.differing(texts) == []
 
 
+def test_a_space_is_cut_off_one_beyond_ascii_where_anything_follows(rebuild_document: Any) -> None:
+    tokens: list[str | bytes] = ["  ", "   ", b" \xc2", *QUOTE, b" \xe2\x80", "\u2002", "\u200b"]
+    rebuilt = rebuild_document(document(tokens))
+    behind = ["", "a", "\x1d", "\x7f", "\u200b", "\u201c", " "]
+    texts = [f"a {space}{text}" for space in ("\u2002", "\u2003", "\u2009") for text in behind]
+    texts += [f"a{run}\x85{text}" for run in ("", "  ", "   ") for text in behind]
+    texts += ["a \x85b", "a \x85\u201c", "a \x85\x1d"]
+    assert rebuilt.differing(texts) == []
+
+
 def test_newlines_stay_with_marks_that_might_begin_words(rebuild_document: Any) -> None:
     rebuilt = rebuild_document(document(["+x", "  ", "  \n", "\n  \n"]))
     assert rebuilt.differing(["-+\n  \na", "-+x", "a\n  \na"]) == []
