@@ -9,7 +9,7 @@ stands in front of their first letter in any token: of "lardan" the last letters
 import json
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
-from itertools import count, pairwise
+from itertools import accumulate, count, pairwise
 
 from tokenizers import Tokenizer
 
@@ -17,9 +17,10 @@ from .pre_tokenizer import Kind, PreTokenizer
 from .source import Source, decoded
 from .spelling import CONTINUATION, spell
 
-WORDS_WITHOUT_SPACE = 100  # that may have keys, the lowest ids first: 4 KB each
+# of pieces of glue for each byte of the words without a space in front, and those that come before
+ROOM_A_BYTE, ROOM_OF_GLUE = 220, 40_000
 LETTERS_TAKEN = 5  # of a word that goes on from the left: behind more, none of the others begins
-LETTERS_TAKEN_OF_RARE = 2  # likewise, where the two stand together in no token
+LETTERS_TAKEN_OF_FEW = 2  # likewise of syllables and ideographs, or where no token has the two
 AFTER_LATIN = b"\xca"
 FIRST_OF_THREE_BYTES = "\u0800"  # from here on scripts have too many letters for tokens to show
 
@@ -42,7 +43,11 @@ def tokens(source: Source) -> list[int]:
         if merged.ids != [i] and len(rules.cut(text)) == 1
     ]
     spaced = [i for i, text in found if text[0] == " "]
-    return spaced + sorted(i for i, text in found if text[0] != " ")[:WORDS_WITHOUT_SPACE]
+    unspaced = [i for i, text in found if text[0] != " "]
+    unspaced.sort(key=lambda i: len(vocabulary.tokens[i]))
+    spent = accumulate(len(vocabulary.tokens[i]) for i in unspaced)
+    most = (source.room - ROOM_OF_GLUE) // ROOM_A_BYTE  # keys take about 1 KB a byte
+    return spaced + [i for i, size in zip(unspaced, spent, strict=True) if size <= most]
 
 
 def _without_look_up(source: Source) -> Tokenizer:
@@ -82,9 +87,8 @@ def _leads_behind(words: Iterable[str], source: Source) -> dict[str, tuple[bytes
     Of Latin's and those that are in a token; where two bytes are needed, behind the last letter.
     """
     behind: dict[str, set[bytes]] = {word[-1]: set() for word in words}
-    known = set[bytes]()
+    known = {bytes([byte]) for raw in source.ids if len(raw) > 1 for byte in raw}
     for first, second in _pairs(source):
-        known.update(c.encode()[:1] for c in (first, second))
         if first in behind:
             behind[first].add(second.encode()[:2])
     leads = _leads_of_letters(source.rules)
@@ -112,17 +116,21 @@ def _starts(words: list[str], source: Source) -> Iterator[tuple[str | bytes, str
     spaces = {" ", "\t", *_whole_spaces(source)}
     whole = {*map(chr, range(0x80)), *source.kept, *spaces}
     lasts = {bytes([last]) for last in CONTINUATION}
-    others = [(marks, 1), (set(map(chr, range(0x21, 0x7F))), LETTERS_TAKEN_OF_RARE)]
+    ascii_characters = set(map(chr, range(0x21, 0x7F)))
     for word in words:
         near = {c for c in before[word[0]] | spaces if len(rules.cut(c + word)) == 1}
-        taken = {c if c in whole else c.encode()[-1:]: LETTERS_TAKEN for c in near}
-        if word[0] >= FIRST_OF_THREE_BYTES:
-            taken |= dict.fromkeys(lasts, LETTERS_TAKEN)
-        for characters, most in others:
+        is_wide = word[0] >= FIRST_OF_THREE_BYTES
+        few = _before_others(word, LETTERS_TAKEN_OF_FEW, words)
+        taken = {
+            c if c in whole else c.encode()[-1:]: few if is_wide else LETTERS_TAKEN for c in near
+        }
+        for characters, most in (
+            (marks, 1),
+            (ascii_characters, 1 if is_wide else LETTERS_TAKEN_OF_FEW),
+        ):
             for c in characters.difference(near):
                 if len(rules.cut(c + word)) == 1:
                     taken[c] = _before_others(word, most, words)
-        few = _before_others(word, LETTERS_TAKEN_OF_RARE, words)
         taken = dict.fromkeys(lasts, few) | taken
         yield from ((start, word[:end]) for start, end in taken.items())
 

@@ -49,8 +49,8 @@ by the ranks of merges (`glue`, `wide`). What is left over is rare (docs/tokeniz
 - combining marks behind marks where they are letters too and few words begin with them;
 - letters beyond ASCII that an expression cuts from ASCII ones (DeepSeek's "-Pr|äs"), and from those
   of another case where a token ends inside of one (o200k's "Начало|След");
-- words that are taken whole although no merges make them (`ignore_merges`), behind two marks or
-  letters of another script; more than 100 of them without a space in front;
+- words that are taken whole although no merges make them (`ignore_merges`), behind two marks or a
+  rare one; the longest of those without a space in front where a vocabulary is large;
 - letters of several tokens whose last byte is a token with the marks behind it, where a longer
   token is made of that one; marks of three tokens that are cut between their bytes;
 - three marks and more, or two of different scripts, that NFC would write in another order;

@@ -136,7 +136,8 @@ def _keys_of_spaces(source: Source) -> dict[bytes, bytes]:
     leads = (bytes([b]) for b in (*controls, *range(0x21, 0x7F), *range(0xC3, 0xF4)))
     following = {lead: spell(lead) for lead in leads if lead not in spaces_begin}
     kept = (c.encode() for c in source.kept if rules.kind(c) is not Kind.SPACE)
-    following |= {raw: source.spell(raw) for raw in kept if raw[:1] in spaces_begin}
+    blocks = {text.encode()[:2] for text in others}
+    following |= {raw: source.spell(raw) for raw in kept if raw[:2] in blocks}
     keys: dict[bytes, bytes] = {}
     runs = [(" " * count, text) for text in others for count in range(1, SPACES_KEYED + 1)]
     results = source.encode([run + text for run, text in runs])

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from taskpress.tokenization import glue, rank_table
+from taskpress.tokenization import rank_table, source
 
 CL100K = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
@@ -75,7 +75,7 @@ def test_a_word_without_a_space_that_is_looked_up_begins_a_pre_token(
     rebuild_document: Any,
 ) -> None:
     tokens: list[str | bytes] = ["wx", "yz", "aw", "\xe9", b"\xe2\x80", b"\xe3\x80", b"\xe3\x81"]
-    tokenizer = document([*tokens, *MARKS, "\u3068", "\u3000", "\xe9w", MARKS[0] + "x"])
+    tokenizer = document([*tokens, *MARKS, "\u3068", "\u3000", "\u0436", "\xe9w", MARKS[0] + "x"])
     vocabulary = tokenizer["model"]["vocab"]
     for word in ("wxyz", "\xc3\xa9yz"):  # the latter is "\xe9yz"; no merges make these
         vocabulary[word] = max(vocabulary.values()) + 1
@@ -105,7 +105,7 @@ def test_comments_next_to_marks_with_which_they_merge_otherwise(rebuild_document
 
 
 def test_a_mark_behind_two_others(rebuild_document: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(glue, "PIECES", 0)
+    monkeypatch.setattr(source, "PIECES", 0)
     rebuilt = rebuild_document(document([*QUOTE, "\u201cx", "%s", "%d"]))
     assert rebuilt.differing(['"\u201c%s', " \u201c%s"]) == []
 
@@ -165,6 +165,14 @@ def test_a_mark_that_is_cut_between_its_bytes_gives_none_to_a_letter(rebuild_doc
         rebuilt.differing(["\u0e23\u0e39", "\u0e23\u0e39\u0e23 \u0e39", "\u0e23\u0e23\u0e39a"])
         == []
     )
+
+
+def test_a_space_takes_the_beginning_of_a_mark_that_no_letter_takes(rebuild_document: Any) -> None:
+    tokenizer = document([b" \xd6"], GPT2)
+    digits = {"type": "Digits", "individual_digits": False}
+    tokenizer["pre_tokenizer"]["pretokenizers"].append(digits)
+    rebuilt = rebuild_document(tokenizer)
+    assert rebuilt.differing([" \u05b3", "a \u05b3", "\u05b3", "\u05d0\u05b3", "  \u05b3"]) == []
 
 
 SPACED: list[str | bytes] = [b"\xe2\x80", b" \xe2\x80", " \u2014"]
