@@ -9,7 +9,7 @@ from itertools import pairwise
 
 from tokenizers import Tokenizer
 
-from . import comments, endings, glue, inner, keys, lines, plain, runs, tails, wide
+from . import comments, endings, glue, inner, keys, lines, looked_up, plain, runs, tails, wide
 from .plan import Piece, Plan, Role, Stage
 from .pre_tokenizer import Kind, PreTokenizer
 from .source import Source, decoded, is_lone, is_spaces, merged, words_beginning
@@ -86,7 +86,7 @@ def _spelled_by_letters(source: Source, numbers: Mapping[str, list[int]]) -> Ite
     yield from endings.words(source)
     yield from keys.tokens_of(numbers, source)
     yield from (source.ids[run.encode()] for run in runs.keyed_runs(source))
-    source.looked_up.update(keys.looked_up_only(source))
+    source.looked_up.update(looked_up.tokens(source))
     yield from sorted(source.looked_up)
     yield from _heads(source)
     source.unreached.update(_unreached(source))

@@ -15,9 +15,6 @@ from .spelling import spell
 from .tokenizer_json import MAX_ID
 
 LEAD_BYTES = range(0xC2, 0xF5)
-# Pieces of tokens and of rare glue: SentencePiece models of more would be larger than 20 MB. What a
-# vocabulary leaves goes to words behind a tab, and in parts to what is rarer still.
-PIECES = 350_000
 FOLLOWERS_OF_SPACE = 200_000
 FIRST_WIDE = b"\xe2\xba\x80"  # U+2E80, from where on characters are those of East Asia
 FREQUENT_MARKS = 100  # with which three marks in a row may begin
@@ -47,12 +44,7 @@ def all_glue(source: Source) -> Iterator[Piece]:
     yield from _cut_spaces(source)
     # by weight where all else is the same
     held.sort(key=lambda piece: (not piece.text.isascii(), max(piece.rank, LONGER_RUNS - 1)))
-    yield from _cut_held(held[: _room(source) // 4] + lines, source)
-
-
-def _room(source: Source) -> int:
-    """How many pieces there may be of glue that is rare."""
-    return max(0, PIECES - source.vocabulary.size)
+    yield from _cut_held(held[: source.room // 4] + lines, source)
 
 
 def _held_marks(source: Source) -> Iterator[Piece]:
@@ -152,7 +144,7 @@ def _affordable(
             (plain if max(*together, parts[-1]) < "\x80" else others).append(parts)
     for rare in (single, others):
         rare.sort(key=lambda parts: _weight(parts, words, source), reverse=True)
-    return plain + single[:SINGLE_MARKS_HELD] + others[: _room(source) // 8]
+    return plain + single[:SINGLE_MARKS_HELD] + others[: source.room // 8]
 
 
 def _weight(parts: tuple[str, ...], words: Mapping[str, int], source: Source) -> float:
@@ -260,7 +252,8 @@ def _rejoined(source: Source) -> Iterator[Piece]:
     Its first token alone could as well begin a letter, and would be taken for one by the glue of
     the next stage. Joined from the right: the last tokens of a character are no beginning.
     Numbers are joined before a space in front can merge with their first byte, unless that would
-    keep the space from more characters that take it.
+    keep the space from more characters that take it; so are spaces of two bytes, which are cut off
+    a space in front wherever something follows, or more of them stand in front.
     """
     rules = source.rules
     early = _number_beginnings(rules)
@@ -275,6 +268,9 @@ def _rejoined(source: Source) -> Iterator[Piece]:
             continue
         parts = [source.vocabulary.tokens[token_id] for token_id in ids]
         raw = text.encode()
+        if rules.kind(text) is Kind.SPACE and len(raw) == 2:
+            yield Piece(spell(raw), Role.GLUE, Stage.FIRST)  # no other character has both bytes
+            continue
         is_kept_apart = any(raw.startswith(head[1:]) for head in source.wide.tokens)
         if raw[:2] in early and not is_kept_apart and all(len(part) == 1 for part in parts):
             for end in range(2, len(parts) + 1):
@@ -289,7 +285,8 @@ def _joined_where_cut(source: Source) -> Iterator[Piece]:
 
     The letter in front of it could else take its first bytes, which are those of letters too. One
     of three tokens is left over, as its last two are the end of other characters; so is one whose
-    beginning the original merges with another mark.
+    beginning the original merges with another mark. Where no letter takes the first bytes, a space
+    in front may.
     """
     rules = source.rules
     marks = [
@@ -303,9 +300,11 @@ def _joined_where_cut(source: Source) -> Iterator[Piece]:
         for raw in (source.ids if marks else ())
         if (text := raw.decode(errors="ignore")) and rules.is_mark(text[-1])
     }
+    ends = ((raw[:-count], raw[-count:]) for raw in source.ids for count in (1, 2, 3))
+    taken = {end for before, end in ends if before.strip(b" ")}
     for text, ids in zip(marks, source.encode(marks), strict=True):
         parts = [source.vocabulary.tokens.get(token_id, b"") for token_id in ids]
-        if len(parts) == 2 and parts[0] not in behind_marks:
+        if len(parts) == 2 and parts[0] not in behind_marks and parts[0] in taken:
             yield Piece(spell(text.encode()), Role.GLUE, Stage.FIRST)
 
 
@@ -362,12 +361,12 @@ def _cut_spaces(source: Source) -> Iterator[Piece]:
     followers |= {raw: spell(raw) for raw in rejoined}
     by_rank = sorted(followers, key=lambda raw: source.vocabulary.ranks.get(raw, -1))
     east_asian_first = sorted(by_rank, key=lambda raw: raw < FIRST_WIDE)
-    followed = {" ": FOLLOWERS_OF_SPACE, "\t": _room(source), "\n": MAX_ID, "\r": MAX_ID}
+    followed = {" ": FOLLOWERS_OF_SPACE, "\t": source.room, "\n": MAX_ID, "\r": MAX_ID}
     for last in lasts:
         before = source.texts[ids[last.encode()]]
         # a space as wide as an ideograph stands among these
         likely = east_asian_first if last.encode() > FIRST_WIDE else by_rank
-        for raw in likely[: followed.get(last, _room(source) // 10)]:
+        for raw in likely[: followed.get(last, source.room // 10)]:
             # where the two are a token, they are one symbol by now, unless no merge makes it
             whole = ids.get(last.encode() + raw)
             if whole is None or whole in source.private:

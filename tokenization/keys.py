@@ -1,16 +1,14 @@
 """Keys of the normalizer: what one position of a text decides by its neighbours."""
 
-import json
 import unicodedata
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 from tokenizers import Tokenizer
 from tokenizers.normalizers import NFC
 
-from . import comments, endings, lines, runs, wide
+from . import comments, endings, lines, looked_up, runs, wide
 from .comments import QUOTES_KEPT
-from .pre_tokenizer import Kind, PreTokenizer
+from .pre_tokenizer import Kind
 from .source import Source, decoded
 from .spelling import rewritten, spell
 
@@ -37,7 +35,7 @@ def all_keys(
     run_ids = {source.ids[run.encode()] for run in runs.keyed_runs(source)}
     group_ids = run_ids.union(tokens_of(numbers, source))
     comment_ids = {source.ids[raw] for raw in source.comments}
-    looked_up = {i for i in source.private if i in source.looked_up}
+    whole_words = {i for i in source.private if i in source.looked_up}
     added = {token.content.encode() for token in source.vocabulary.added.values()}
     for token_id, letter in source.private.items():
         raw = tokens[token_id]
@@ -45,7 +43,7 @@ def all_keys(
         if (
             text is None
             or raw in added
-            or token_id in group_ids | looked_up | source.unreached | comment_ids
+            or token_id in group_ids | whole_words | source.unreached | comment_ids
         ):
             continue
         if len(source.rules.cut(text)) == 1:
@@ -56,7 +54,7 @@ def all_keys(
     }
     keys |= groups
     keys |= _contractions_kept_apart(source, letters)
-    keys |= _looked_up(source, looked_up)
+    keys |= looked_up.keys(source, whole_words)
     keys |= endings.keys(source)
     keys |= runs.run_keys(source, groups)
     keys |= lines.keys(source, source.empty_lines)
@@ -212,66 +210,3 @@ def _contractions_kept_apart(source: Source, letters: Mapping[bytes, bytes]) -> 
 
 def _each(raw: bytes) -> Iterator[bytes]:
     return (raw[i : i + 1] for i in range(len(raw)))
-
-
-# ------------------------------------------------------------------------------ tokens looked up
-
-
-def looked_up_only(source: Source) -> list[int]:
-    """Words that are taken whole as pre-tokens although no merges make them (`ignore_merges`).
-
-    Only those that begin with a space: where one begins, its key needs no look behind it.
-    """
-    vocabulary, rules = source.vocabulary, source.rules
-    if not vocabulary.looked_up:
-        return []
-    texts = {
-        i: text
-        for i, raw in vocabulary.tokens.items()
-        if len(raw) > 2 and raw[0] == 0x20 and (text := decoded(raw)) is not None
-        if all(rules.kind(c) is Kind.LETTER for c in text[1:])
-    }
-    merged = _without_look_up(source)
-    results = [e.ids for e in merged.encode_batch(list(texts.values()), add_special_tokens=False)]
-    return [i for i, ids in zip(texts, results, strict=True) if ids != [i]]
-
-
-def _without_look_up(source: Source) -> Tokenizer:
-    document = json.loads(source.original.to_str())
-    document["model"]["ignore_merges"] = False
-    return Tokenizer.from_str(json.dumps(document))
-
-
-def _looked_up(source: Source, token_ids: Iterable[int]) -> dict[bytes, bytes]:
-    """Keys for those words, and longer ones for when the word goes on.
-
-    A mark of one letter begins like letters do, as "\u3002" like kana, but does not go on a word.
-    """
-    leads = _leads_of_letters(source.rules)
-    marks = [c for c in sorted(source.kept) if c.encode().startswith(leads)]
-    keys: dict[bytes, bytes] = {}
-    words = {source.vocabulary.tokens[i]: source.private[i].encode() for i in token_ids}
-    for raw, letter in words.items():
-        spelled = source.spell(raw).encode()
-        for lead in leads:
-            keys[raw + lead] = spelled + spell(lead).encode()
-        for mark in marks:
-            keys[raw + mark.encode()] = letter + source.spell(mark.encode()).encode()
-    return keys | words
-
-
-def _leads_of_letters(rules: PreTokenizer) -> tuple[bytes, ...]:
-    """The first bytes of letters: one where at least a quarter of what it begins are letters.
-
-    Else the first two: 0xE2 begins quotes and dashes, but for a few blocks.
-    """
-    letters, all_kinds = Counter[bytes](), Counter[bytes]()
-    for kind in Kind:
-        for raw in (text.encode() for text in rules.characters(kind, 0)):
-            starts = raw[:1], raw[:2]
-            all_kinds.update(starts)
-            letters.update(starts if kind is Kind.LETTER else ())
-    shares = {start: letters[start] / count for start, count in sorted(all_kinds.items())}
-    single = [start for start, share in shares.items() if len(start) == 1 and share >= 0.25]
-    pairs = [s for s, share in shares.items() if share > 0.5 and s[:1] not in single]
-    return (*single, *pairs)

@@ -50,8 +50,8 @@ by the ranks of merges (`glue`, `wide`). What is left over is rare (docs/tokeniz
 - combining marks behind marks where they are letters too and few words begin with them;
 - letters beyond ASCII that an expression cuts from ASCII ones (DeepSeek's "-Pr|äs"), and from those
   of another case where a token ends inside of one (o200k's "Начало|След");
-- words that are taken whole although no merges make them (`ignore_merges`), without a space in
-  front;
+- words that are taken whole although no merges make them (`ignore_merges`), behind two marks or a
+  rare one; the longest of those without a space in front where a vocabulary is large;
 - letters of several tokens whose last byte is a token with the marks behind it, where a longer
   token is made of that one; marks of several tokens in front of a letter beyond ASCII, where a
   token joins the last byte of one and the first of the other ("\u00d7\u306e"); marks of three

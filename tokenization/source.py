@@ -12,6 +12,10 @@ from .pre_tokenizer import Kind, PreTokenizer
 from .spelling import spell
 from .tokenizer_json import MAX_ID, Vocabulary
 
+# Pieces of tokens and of rare glue: SentencePiece models of more would be larger than 20 MB. What a
+# vocabulary leaves goes to words behind a tab, and in parts to what is rarer still.
+PIECES = 350_000
+
 
 @dataclass(frozen=True)
 class Spaced:
@@ -76,6 +80,11 @@ class Source:
     composed: set[str] = field(default_factory=set)
     never: set[int] = field(default_factory=set)
     tails: dict[int, tuple[bytes, str]] = field(default_factory=dict)
+
+    @property
+    def room(self) -> int:
+        """How many pieces there may be of glue that is rare."""
+        return max(0, PIECES - self.vocabulary.size)
 
     @property
     def marks_come_first(self) -> bool:

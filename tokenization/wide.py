@@ -128,11 +128,16 @@ def spaced_keys(source: Source) -> dict[bytes, bytes]:
 
 def _keys_of_spaces(source: Source) -> dict[bytes, bytes]:
     """Keys for runs of spaces that end with one beyond ASCII: it is cut off where more follows."""
-    rules = source.rules
+    rules, normalizer = source.rules, source.original.normalizer
     in_runs = {character for run in runs_of_spaces(source) for character in run}
     others = [text for text in rules.characters(Kind.SPACE) if text not in in_runs]
-    leads = [bytes([b]) for b in (*range(0x21, 0x7F), *range(0xC3, 0xF4))]
     spaces_begin = {text.encode()[:1] for text in others}
+    controls = (b for b in (*range(1, 0x20), 0x7F) if rules.kind(chr(b)) is not Kind.SPACE)
+    leads = (bytes([b]) for b in (*controls, *range(0x21, 0x7F), *range(0xC3, 0xF4)))
+    following = {lead: spell(lead) for lead in leads if lead not in spaces_begin}
+    kept = (c.encode() for c in source.kept if rules.kind(c) is not Kind.SPACE)
+    blocks = {text.encode()[:2] for text in others}
+    following |= {raw: source.spell(raw) for raw in kept if raw[:2] in blocks}
     keys: dict[bytes, bytes] = {}
     runs = [(" " * count, text) for text in others for count in range(1, SPACES_KEYED + 1)]
     results = source.encode([run + text for run, text in runs])
@@ -145,11 +150,11 @@ def _keys_of_spaces(source: Source) -> dict[bytes, bytes]:
         if ids[-len(alone[text]) :] == alone[text]:
             keys[run.encode() + raw] = apart
         elif run == " ":
-            head = source.wide.head(b" " + raw)
-            keys[b" " + raw] = (source.spell if head else spell)(b" " + raw).encode()
-            for lead in leads if text in rules.shortened and not source.readable else ():
-                if lead not in spaces_begin:
-                    keys[b" " + raw + lead] = apart + spell(lead).encode()
+            whole = b" " + (normalizer.normalize_str(text) if normalizer else text).encode()
+            is_head = source.wide.head(whole) is not None
+            keys[b" " + raw] = (source.spell if is_head else spell)(whole).encode()
+            if text in rules.shortened and not source.readable:
+                keys |= {b" " + raw + more: apart + s.encode() for more, s in following.items()}
     return keys
 
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from taskpress.tokenization import glue, rank_table
+from taskpress.tokenization import rank_table, source
 
 CL100K = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
@@ -71,6 +71,23 @@ def test_a_word_that_is_looked_up_ends_before_marks(rebuild_document: Any) -> No
     assert rebuilt.differing([f"a wxyz{text}" for text in behind]) == []
 
 
+def test_a_word_without_a_space_that_is_looked_up_begins_a_pre_token(
+    rebuild_document: Any,
+) -> None:
+    tokens: list[str | bytes] = ["wx", "yz", "aw", "\xe9", b"\xe2\x80", b"\xe3\x80", b"\xe3\x81"]
+    tokenizer = document([*tokens, *MARKS, "\u3068", "\u3000", "\u0436", "\xe9w", MARKS[0] + "x"])
+    vocabulary = tokenizer["model"]["vocab"]
+    for word in ("wxyz", "\xc3\xa9yz"):  # the latter is "\xe9yz"; no merges make these
+        vocabulary[word] = max(vocabulary.values()) + 1
+    rebuilt = rebuild_document(tokenizer)
+    assert rebuilt.got("wxyz") == rebuilt.expected("wxyz") == [vocabulary["wxyz"]]
+    before = ["", "\n", "1", "(", " ", "  ", "\t", "a", "B", "\xe9", "\u3068", "\u3000"]
+    before += [MARKS[0], "a\xe9", "\u0436"]
+    behind = ["", ".", " ", "\n", "1", "a", "B", "\xe9", "\u3068", "\u3000", MARKS[1], "\u0436"]
+    texts = [f"{a}{w}{b}" for a in before for w in ("wxyz", "\xe9yz") for b in behind]
+    assert rebuilt.differing(texts) == []
+
+
 def test_a_comment_may_lose_its_slashes_to_the_line_before(rebuild_document: Any) -> None:
     tokens: list[str | bytes] = ["//", "//!", "/*", "*/", " */", ")\n", ")\n//"]
     rebuilt = rebuild_document(document(tokens, O200K))
@@ -109,7 +126,7 @@ def test_long_comments_that_are_made_of_a_slash_and_stars(rebuild_document: Any)
 
 
 def test_a_mark_behind_two_others(rebuild_document: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(glue, "PIECES", 0)
+    monkeypatch.setattr(source, "PIECES", 0)
     rebuilt = rebuild_document(document([*QUOTE, "\u201cx", "%s", "%d"]))
     assert rebuilt.differing(['"\u201c%s', " \u201c%s"]) == []
 
@@ -171,6 +188,14 @@ def test_a_mark_that_is_cut_between_its_bytes_gives_none_to_a_letter(rebuild_doc
     )
 
 
+def test_a_space_takes_the_beginning_of_a_mark_that_no_letter_takes(rebuild_document: Any) -> None:
+    tokenizer = document([b" \xd6"], GPT2)
+    digits = {"type": "Digits", "individual_digits": False}
+    tokenizer["pre_tokenizer"]["pretokenizers"].append(digits)
+    rebuilt = rebuild_document(tokenizer)
+    assert rebuilt.differing([" \u05b3", "a \u05b3", "\u05b3", "\u05d0\u05b3", "  \u05b3"]) == []
+
+
 SPACED: list[str | bytes] = [b"\xe2\x80", b" \xe2\x80", " \u2014"]
 LATER: list[str | bytes] = [b"\xe9\xab", "\u9ad4", "\u2014", b"\xe2\x80\x94\xe2\x80"]
 
@@ -223,6 +248,16 @@ def test_a_space_is_merged_when_the_original_takes_it(rebuild_document: Any) -> 
         "a\xa0\xa0\xa0b",
         " \xa0b",
     ]
+    assert rebuilt.differing(texts) == []
+
+
+def test_a_space_is_cut_off_one_beyond_ascii_where_anything_follows(rebuild_document: Any) -> None:
+    tokens: list[str | bytes] = ["  ", "   ", b" \xc2", *QUOTE, b" \xe2\x80", "\u2002", "\u200b"]
+    rebuilt = rebuild_document(document(tokens))
+    behind = ["", "a", "\x1d", "\x7f", "\u200b", "\u201c", " "]
+    texts = [f"a {space}{text}" for space in ("\u2002", "\u2003", "\u2009") for text in behind]
+    texts += [f"a{run}\x85{text}" for run in ("", "  ", "   ") for text in behind]
+    texts += ["a \x85b", "a \x85\u201c", "a \x85\x1d"]
     assert rebuilt.differing(texts) == []
 
 
