@@ -30,7 +30,9 @@ def all_keys(
         raw = b" " + text.encode()
         keys[raw] = (source.spell if source.wide.head(raw) else spell)(raw).encode()
     keys |= wide.spaced_keys(source)
-    keys |= {raw: source.spell(raw).encode() for raw in (text.encode() for text in source.composed)}
+    # none for a text that the original always cuts: no letters would be there for its parts
+    given = (raw for raw in map(str.encode, source.composed) if source.ids[raw] not in source.never)
+    keys |= {raw: source.spell(raw).encode() for raw in given}
     keys |= comments.comment_keys(source)
     run_ids = {source.ids[run.encode()] for run in runs.keyed_runs(source)}
     group_ids = run_ids.union(tokens_of(numbers, source))

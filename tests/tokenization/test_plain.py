@@ -120,44 +120,62 @@ def test_any_text_comes_back(text: str, rebuilt: Any, plain: SentencePieceProces
         assert plain.decode(plain.encode(text)) == text
 
 
-def test_a_token_of_characters_that_are_none(rebuild_document: Callable[..., Any]) -> None:
-    letters = _byte_alphabet()
-
-    def spelled(text: str) -> list[str]:
-        return [letters[byte] for byte in text.encode()]
-
-    # "ủủ" is joined over a token that ends inside of the second, and "ủ" is no token
-    e1, bb, a7 = spelled("ủ")
-    merges = [(e1, bb), (a7, e1 + bb), (e1 + bb, a7 + e1 + bb), (e1 + bb + a7 + e1 + bb, a7)]
-    tokens = [*letters, *("".join(merge) for merge in merges)]
-    document = {
+def merging(merges: list[tuple[str, str]]) -> dict[str, Any]:
+    """A tokenizer of bytes and of what these merges make, in the letters of GPT-2's alphabet."""
+    tokens = [*_byte_alphabet(), *map("".join, merges)]
+    step = {
+        "type": "ByteLevel",
+        "add_prefix_space": False,
+        "trim_offsets": True,
+        "use_regex": True,
+    }
+    return {
         "added_tokens": [],
-        "pre_tokenizer": {
-            "type": "ByteLevel",
-            "add_prefix_space": False,
-            "trim_offsets": True,
-            "use_regex": True,
-        },
-        "decoder": {
-            "type": "ByteLevel",
-            "add_prefix_space": False,
-            "trim_offsets": True,
-            "use_regex": True,
-        },
+        "pre_tokenizer": step,
+        "decoder": step,
         "model": {
             "type": "BPE",
             "vocab": {token: i for i, token in enumerate(tokens)},
             "merges": [list(merge) for merge in merges],
         },
     }
-    rebuilt = rebuild_document(document)
+
+
+def spelled(text: str) -> list[str]:
+    letters = _byte_alphabet()
+    return [letters[byte] for byte in text.encode()]
+
+
+def test_a_token_of_characters_that_are_none(rebuild_document: Callable[..., Any]) -> None:
+    # "ủủ" is joined over a token that ends inside of the second, and "ủ" is no token
+    e1, bb, a7 = spelled("ủ")
+    merges = [(e1, bb), (a7, e1 + bb), (e1 + bb, a7 + e1 + bb), (e1 + bb + a7 + e1 + bb, a7)]
+    rebuilt = rebuild_document(merging(merges))
     model = sentencepiece_model.build(rebuilt.document, form="plain")
     plain = SentencePieceProcessor(model_proto=model)
-    whole = len(tokens) - 1
+    whole = rebuilt.original.token_to_id("".join(2 * spelled("ủ")))
     assert plain.id_to_piece(whole) == "ủủ"
     assert plain.encode("aủủ") == rebuilt.expected("aủủ") == [ord("a"), whole]
     assert plain.encode("ủ") == rebuilt.expected("ủ")
     assert plain.decode(plain.encode("ủ ủủ")) == "ủ ủủ"
+
+
+def test_a_token_that_the_expression_cuts_takes_no_text(
+    rebuild_document: Callable[..., Any],
+) -> None:
+    # a letter and a mark; the latter is no token, so that nothing else could be made of the text
+    letter, mark = "\u0e15", "\u0e4a"
+    (e0, b8, first), (_, b9, second) = spelled(letter), spelled(mark)
+    beginning = e0 + b8 + first
+    merges = [(e0, b8), (e0 + b8, first), (e0, b9), (beginning, e0 + b9)]
+    rebuilt = rebuild_document(merging([*merges, (beginning + e0 + b9, second)]))
+    model = sentencepiece_model.build(rebuilt.document, form="plain")
+    plain = SentencePieceProcessor(model_proto=model)
+    whole = rebuilt.original.token_to_id("".join(spelled(letter + mark)))
+    assert plain.id_to_piece(whole) == letter + mark
+    for text in (letter + mark, f"a{letter}{mark}a", f" {letter}{mark}{mark}"):
+        assert whole not in rebuilt.expected(text)
+        assert plain.decode(plain.encode(text)) == text
 
 
 @pytest.mark.parametrize(
