@@ -4,9 +4,8 @@ The model is a small one with 5 GiB of zeros behind it, in a sparse file. Each v
 process of its own, which tells its peak memory (VmHWM), and is compared with `cp --sparse=never` of
 the file that the verb reads. The two take turns, and each is first in every other turn; the table
 has the medians of --runs, with the least and the most: on a virtual machine whose host must first
-give the memory for a copy, one may take five times as long.
-What was written twice must be the same, and so must the model that was unpacked. Takes 20 GiB of
-disk for a while, in --folder.
+give the memory for a copy, one may take five times as long. What was written twice must be the
+same, and so must the model that was unpacked. Takes 20 GiB of disk for a while, in --folder.
 """
 
 import argparse

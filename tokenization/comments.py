@@ -59,8 +59,10 @@ def comment_keys(source: Source) -> dict[bytes, bytes]:
     _keep_lines(keys, marks, lines)
     for raw in source.comments:
         keys.written[raw] = source.private[source.ids[raw]].encode()
-    _add_comments(keys, marks, ends, lines)
-    _add_lines(keys, marks, lines)
+    runs = _runs(marks, source)
+    pairs = [run for run in runs if len(run) == 2 and run[0] != " "]
+    _add_comments(keys, marks, pairs, ends, lines)
+    _add_lines(keys, marks, runs, pairs, lines)
     return keys.written
 
 
@@ -105,11 +107,12 @@ def _keep_lines(keys: _Keys, marks: list[str], lines: list[str]) -> None:
     keys.add([*parts, *product(marks, slashed)], always=True)
 
 
-def _add_comments(keys: _Keys, marks: list[str], ends: list[str], lines: list[str]) -> None:
+def _add_comments(
+    keys: _Keys, marks: list[str], pairs: list[str], ends: list[str], lines: list[str]
+) -> None:
     comments = keys.source.comments
     texts = [raw.decode() for raw in comments if len(raw) <= MOST_KEYED]
     stars = [raw.decode() for raw in comments if raw.endswith(STAR.encode())]
-    pairs = [run for run in _runs(marks, keys.source) if len(run) == 2 and run[0] != " "]
     keys.add(product(["", " "], texts, lines), always=True)
     near = [*product(["", *marks], texts, ["", *marks, *ends, *lines])]
     near += [*product(texts, marks, [*marks, *ends, *lines]), *product(pairs, texts, marks)]
@@ -118,7 +121,9 @@ def _add_comments(keys: _Keys, marks: list[str], ends: list[str], lines: list[st
     keys.add(product(["", " ", *marks], stars, [STAR * count for count in range(STARS_BEHIND)]))
 
 
-def _add_lines(keys: _Keys, marks: list[str], lines: list[str]) -> None:
+def _add_lines(
+    keys: _Keys, marks: list[str], runs: list[str], pairs: list[str], lines: list[str]
+) -> None:
     """Adds lines of slashes behind marks, and one behind several marks or many slashes."""
     source = keys.source
     several = sorted({*lines, *_mixed_lines(source), *_same_lines(source)})
@@ -127,8 +132,6 @@ def _add_lines(keys: _Keys, marks: list[str], lines: list[str]) -> None:
     few = [line for line in lines if len(line) <= FEW]
     keys.add(product(_slashes(source, BANNER), few))
     one = sorted({*lines, *(line for line in several if len(line) <= FEW)})
-    runs = _runs(marks, source)
-    pairs = [run for run in runs if len(run) == 2 and run[0] != " "]
     short = [line for line in several if len(line) <= SHORT]
     longer: list[tuple[str, ...]] = []
     for text in keys.add([*product(runs, one), *product([" "], pairs, one)]):

@@ -6,7 +6,7 @@ of such a letter is spelled with it.
 
 from collections.abc import Iterator
 
-from .source import Source, merged
+from .source import Source, each, merged, merged_without
 
 
 def spellings(source: Source) -> dict[int, str]:
@@ -38,8 +38,8 @@ def _lines(source: Source) -> Iterator[bytes]:
 def _is_made_of(part: bytes, raw: bytes, source: Source) -> bool:
     """Whether merging makes a token when a part of it is one symbol from the beginning."""
     before, after = raw.split(part, 1)
-    symbols = [*_each(before), part, *_each(after)]
-    return merged(symbols, _ranks_inside(raw, source)) == [raw]
+    symbols = [*each(before), part, *each(after)]
+    return merged(symbols, source.vocabulary.ranks) == [raw]
 
 
 def _spelled(raw: bytes, source: Source) -> str:
@@ -53,16 +53,4 @@ def _spelled(raw: bytes, source: Source) -> str:
 
 def halves(raw: bytes, source: Source) -> list[bytes]:
     """The two tokens that the last merge makes a token of; others where no merge makes it."""
-    ranks = _ranks_inside(raw, source)
-    ranks.pop(raw, None)
-    return merged(_each(raw), ranks)
-
-
-def _ranks_inside(raw: bytes, source: Source) -> dict[bytes, int]:
-    ranks = source.vocabulary.ranks
-    inside = {raw[i:end] for end in range(len(raw) + 1) for i in range(end)}
-    return {part: ranks[part] for part in inside if part in ranks}
-
-
-def _each(raw: bytes) -> list[bytes]:
-    return [raw[i : i + 1] for i in range(len(raw))]
+    return merged_without({raw}, raw, source.vocabulary.ranks)

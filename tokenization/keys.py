@@ -9,7 +9,7 @@ from tokenizers.normalizers import NFC
 from . import comments, endings, lines, looked_up, runs, wide
 from .comments import QUOTES_KEPT
 from .pre_tokenizer import Kind
-from .source import Source, decoded
+from .source import Source, decoded, each
 from .spelling import rewritten, spell
 
 QUOTES_AFTER_RARE_MARK = 3  # likewise after a mark beyond ASCII: there are 12,000 of them
@@ -191,7 +191,7 @@ def _contractions_kept_apart(source: Source, letters: Mapping[bytes, bytes]) -> 
         spelled = source.spell(text.encode()).encode()
         if not source.kept.intersection(text):
             # bytes that the vocabulary does not have are left out
-            spelled = b"".join([letters.get(b, b) for b in _each(text.encode())])
+            spelled = b"".join([letters.get(b, b) for b in each(text.encode())])
         keys[text.encode()] = spelled
 
     marks = list(source.rules.characters(Kind.MARK, 1))
@@ -208,7 +208,3 @@ def _contractions_kept_apart(source: Source, letters: Mapping[bytes, bytes]) -> 
                 raw = behind_space + b"'" * count  # the key of the space would take the mark alone
                 keys[raw] = (source.spell if source.wide.head(raw) else spell)(raw).encode()
     return keys
-
-
-def _each(raw: bytes) -> Iterator[bytes]:
-    return (raw[i : i + 1] for i in range(len(raw)))

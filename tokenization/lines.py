@@ -9,7 +9,7 @@ of all five: there such a token, "    \\n\\n", is a private letter, and keys wri
 from collections.abc import Collection, Iterator
 from itertools import product
 
-from .source import Source, merged, runs_of_spaces
+from .source import Source, each, merged, runs_of_spaces
 
 SPACES_KEYED = {" ": 24, "\t": 6}  # that one key takes
 NEWLINES_KEYED = {"\n": 10, "\r\n": 4}
@@ -24,8 +24,7 @@ def tokens(source: Source) -> list[int]:
     found = dict[int, None]()
     runs = list(_runs(source))
     for run, ids in zip(runs, source.encode(runs), strict=True):
-        parts = [bytes([byte]) for byte in run.encode()]
-        made = merged(merged(parts, newlines), known)
+        made = merged(merged(each(run.encode()), newlines), known)
         if made != [source.vocabulary.tokens[i] for i in ids]:
             texts = [source.vocabulary.tokens[i] for i in ids]
             found.update((i, None) for i, raw in zip(ids, texts, strict=True) if _is_both(raw))

@@ -190,9 +190,20 @@ def merged(parts: list[bytes], ranks: Mapping[bytes, int]) -> list[bytes]:
     return parts
 
 
+def merged_without(tokens: set[bytes], raw: bytes, ranks: Mapping[bytes, int]) -> list[bytes]:
+    """What merging makes of some bytes if there were none of these tokens."""
+    inside = {raw[i:end] for end in range(len(raw) + 1) for i in range(end)} - tokens
+    return merged(each(raw), {part: ranks[part] for part in inside if part in ranks})
+
+
+def each(raw: bytes) -> list[bytes]:
+    """Its bytes, one by one."""
+    return [raw[i : i + 1] for i in range(len(raw))]
+
+
 def _rank_of_first(raw: bytes, ranks: Mapping[bytes, int]) -> int:
     """The rank of the merge that takes the first byte of a token, when merging it by rank."""
-    parts = [raw[i : i + 1] for i in range(len(raw))]
+    parts = each(raw)
     while True:
         usable = [(ranks[a + b], i) for i, (a, b) in enumerate(pairwise(parts)) if a + b in ranks]
         if not usable:

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from .plan import Piece, Role, Stage
 from .pre_tokenizer import Kind
-from .source import Source, Spaced, decoded, merged, runs_of_spaces
+from .source import Source, Spaced, decoded, merged_without, runs_of_spaces
 from .spelling import REPLACEMENT, spell
 from .tokenizer_json import MAX_ID
 
@@ -47,7 +47,7 @@ def spaced(source: Source) -> Spaced:
     heads = {raw: head for raw, head in first.items() if head in contested}
     for raw, head in first.items():
         is_free = len(head) > 1 and _lead(raw) in leads and raw not in heads
-        if is_free and _merged_without(contested, b" " + raw, source) != head:
+        if is_free and merged_without(contested, b" " + raw, source.vocabulary.ranks)[0] != head:
             heads[raw] = head
     return Spaced(_shortened(heads, first, whole))
 
@@ -108,14 +108,6 @@ def _shortened(
         block = raw[:-1]
         found[block if blocks[block] == {head} and head[1:] != block else raw] = head
     return found
-
-
-def _merged_without(excluded: set[bytes], raw: bytes, source: Source) -> bytes:
-    """The first token that merging bytes by rank gives without some tokens."""
-    ranks = source.vocabulary.ranks
-    inside = {raw[i:end] for end in range(len(raw) + 1) for i in range(end)} - excluded
-    usable = {part: ranks[part] for part in inside if part in ranks}
-    return merged([raw[i : i + 1] for i in range(len(raw))], usable)[0]
 
 
 def spaced_keys(source: Source) -> dict[bytes, bytes]:
