@@ -9,7 +9,21 @@ from itertools import pairwise
 
 from tokenizers import Tokenizer
 
-from . import comments, endings, glue, inner, keys, lines, looked_up, plain, runs, tails, wide
+from . import (
+    closed,
+    comments,
+    edges,
+    endings,
+    glue,
+    inner,
+    keys,
+    lines,
+    looked_up,
+    plain,
+    runs,
+    tails,
+    wide,
+)
 from .plan import Piece, Plan, Role, Stage
 from .pre_tokenizer import Kind, PreTokenizer
 from .source import Source, decoded, is_lone, is_spaces, merged, words_beginning
@@ -44,6 +58,9 @@ def compile_plan(
             source.private[token_id] = next(letters)
     source.runs.update(runs.written_runs(source))
     source.promoted.update(wide.promoted(source))
+    source.late.tokens.update(edges.late(source))
+    source.late.beginnings.update(closed.beginnings(source))
+    source.late.closed.update(closed.letters(source))
     for token_id, raw in vocabulary.tokens.items():
         source.texts[token_id] = source.private.get(token_id) or source.spell(raw)
     source.texts.update(inner.spellings(source))
@@ -58,6 +75,7 @@ def compile_plan(
     normalizer = text_to_letters(raw[0] for raw in ids if len(raw) == 1)
     normalizer |= keys.all_keys(source, normalizer, numbers)
     normalizer |= tails.tail_keys(source)
+    normalizer |= edges.keys(source)
     normalizer |= plain.crossing_keys(source) if readable else {}
     denormalizer = letters_to_text(ids)
     denormalizer |= {
@@ -290,6 +308,8 @@ def _piece(token_id: int, source: Source) -> Piece:
             stage = Stage.SPACE
         if stage in (Stage.MARK, Stage.SPACE) and not source.readable:
             rank = source.rank_behind_space[raw]
+    if raw in source.late.tokens:
+        stage, rank = Stage.REJOIN, edges.LATE + rank
     return Piece(text, Role.TOKEN, stage, rank)
 
 

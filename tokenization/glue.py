@@ -6,7 +6,7 @@ Each function gives the glue for one thing that an expression cuts and merges wo
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
-from . import wide
+from . import closed, wide
 from .plan import Piece, Role, Stage
 from .pre_tokenizer import Kind, PreTokenizer
 from .runs import keyed_runs
@@ -41,6 +41,7 @@ def all_glue(source: Source) -> Iterator[Piece]:
         yield Piece(text, Role.GLUE, Stage.HOLD, BEHIND_MARKS)
     yield from _joined_where_cut(source)
     yield from _rejoined(source)
+    yield from closed.glue(source)
     yield from _cut_spaces(source)
     # by weight where all else is the same
     held.sort(key=lambda piece: (not piece.text.isascii(), max(piece.rank, LONGER_RUNS - 1)))
@@ -276,8 +277,9 @@ def _rejoined(source: Source) -> Iterator[Piece]:
             for end in range(2, len(parts) + 1):
                 yield Piece(spell(b"".join(parts[:end])), Role.GLUE, Stage.FIRST)
         else:
+            rank = closed.REJOINED if source.late.tokens and len(parts) > 2 else 0
             for start in range(len(parts) - 2, -1, -1):
-                yield Piece(spell(b"".join(parts[start:])), Role.GLUE, Stage.REJOIN)
+                yield Piece(spell(b"".join(parts[start:])), Role.GLUE, Stage.REJOIN, rank)
 
 
 def _joined_where_cut(source: Source) -> Iterator[Piece]:
@@ -344,8 +346,7 @@ def _cut_spaces(source: Source) -> Iterator[Piece]:
     Needed for each space that ends a longer token, with each token that can begin a pre-token of
     another kind; words are complete at this stage.
     """
-    rules, ids = source.rules, source.ids
-    keyed = set(keyed_runs(source))
+    rules, ids, keyed = source.rules, source.ids, set(keyed_runs(source))
     ends = {run[-1] for run in runs_of_spaces(source) if run not in keyed}
     lasts = sorted(last for last in ends & rules.shortened if last.encode() in ids)
     leads_without_cut = _leads_without_cut(rules)
@@ -355,11 +356,12 @@ def _cut_spaces(source: Source) -> Iterator[Piece]:
         if _cuts_spaces(raw, rules, leads_without_cut)
     }
     beginnings = sorted(raw for raw in _number_beginnings(rules) if decoded(raw) is None)
-    followers |= {raw: spell(raw) for raw in beginnings if raw not in ids}
-    numbers = [text for text in rules.characters(Kind.NUMBER) if not rules.is_hidden(text)]
-    rejoined = [text.encode() for text in numbers if text.encode() not in ids]
-    followers |= {raw: spell(raw) for raw in rejoined}
+    numbers = [c.encode() for c in rules.characters(Kind.NUMBER) if not rules.is_hidden(c)]
+    followers |= {raw: spell(raw) for raw in (*beginnings, *numbers) if raw not in ids}
     by_rank = sorted(followers, key=lambda raw: source.vocabulary.ranks.get(raw, -1))
+    letters = closed.followers(source)
+    by_rank += [raw for raw in letters if raw not in followers]
+    followers |= letters
     east_asian_first = sorted(by_rank, key=lambda raw: raw < FIRST_WIDE)
     followed = {" ": FOLLOWERS_OF_SPACE, "\t": source.room, "\n": MAX_ID, "\r": MAX_ID}
     for last in lasts:
@@ -370,7 +372,7 @@ def _cut_spaces(source: Source) -> Iterator[Piece]:
             # where the two are a token, they are one symbol by now, unless no merge makes it
             whole = ids.get(last.encode() + raw)
             if whole is None or whole in source.private:
-                yield Piece(before + followers[raw], Role.GLUE, Stage.CUT)
+                yield Piece(before + followers[raw], Role.GLUE, *closed.when_cut(raw, source))
 
 
 def _leads_without_cut(rules: PreTokenizer) -> set[int]:

@@ -13,7 +13,7 @@ class Stage(IntEnum):
     LINE = 3  # glue: a mark that still belongs to the run before a newline, as "/" in ")\n/."
     HOLD = 4  # glue: a mark and the run in front of it, so that it does not begin a word
     WORD = 5  # all that is not mentioned here
-    REJOIN = 6  # glue: numbers and spaces that are several tokens become one symbol
+    REJOIN = 6  # glue: numbers and spaces that are several tokens become one symbol; what is late
     CUT = 7  # glue: the last of a run of spaces and the token that follows
     SPACE = 8  # runs of spaces
 

@@ -17,7 +17,8 @@ piece. The stock library offers four means that together do what the expression 
    that may follow it: "\\t" + "foo" become one symbol, with which no run of spaces merges, and are
    the ids of "\\t" and "foo" again at the end. Where a run is not cut, as before a lone number,
    there is no such glue and the run merges as a whole: "  12345" is "  ", "1", "2", "3", "4", "5",
-   the digits one by one since no piece holds two of them.
+   the digits one by one since no piece holds two of them. Likewise letters of several tokens are
+   glued before marks are merged that could take the last byte of one (`edges`, `closed`).
 4. Keys with context. What one position decides by its neighbours is a longer key: "'s" becomes a
    private letter, the contraction, but behind a mark, where the expression takes the apostrophe
    for the mark's run, the key is the mark and the apostrophe and writes both as they are. Likewise
@@ -52,10 +53,12 @@ by the ranks of merges (`glue`, `wide`). What is left over is rare (docs/tokeniz
   of another case where a token ends inside of one (o200k's "Начало|След");
 - words that are taken whole although no merges make them (`ignore_merges`), behind two marks or a
   rare one; the longest of those without a space in front where a vocabulary is large;
-- letters of several tokens whose last byte is a token with the marks behind it, where a longer
-  token is made of that one; marks of several tokens in front of a letter beyond ASCII, where a
-  token joins the last byte of one and the first of the other ("\u00d7\u306e"); marks of three
-  tokens that are cut between their bytes;
+- letters of several tokens in front of marks that a token joins to their last byte: such a letter
+  alone behind a tab, a line or several spaces ("\t\u56f3\","), and those of blocks of many marks
+  ("\u2139\","); marks of several tokens beside a letter or number beyond ASCII, where a token joins
+  the last byte of one and the first of the other ("\u00d7\u306e", "\u05d5\u05f3"); marks whose last
+  two bytes are a token, where another has their first bytes with a mark in front ('"\U0001f41c');
+  marks of three tokens that are cut between their bytes;
 - three marks and more, or two of different scripts, that NFC would write in another order;
 - four and more apostrophes between a mark beyond ASCII and the letters of a contraction, or one
   behind a character that Unicode does not assign;

@@ -43,6 +43,19 @@ class Spaced:
 
 
 @dataclass(frozen=True)
+class Late:
+    """What is merged behind words (`edges`).
+
+    tokens: those of marks that are; beginnings: the symbols with which they begin; closed: the
+    letters that become one symbol before that, and their first tokens -> the tokens of them.
+    """
+
+    tokens: set[bytes] = field(default_factory=set)
+    beginnings: set[bytes] = field(default_factory=set)
+    closed: dict[bytes, tuple[bytes, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Source:
     """What is compiled: the vocabulary, the rules, and the original to ask how it encodes.
 
@@ -57,7 +70,8 @@ class Source:
     wide: what is written behind a space; promoted: tokens that are merged before all others;
     readable: whether each token is to be spelled by its own text (`plain`); composed: the texts of
     tokens then that have a character without a token; never: tokens that may not be found;
-    tails: tokens of the last bytes of a mark and of marks behind it (`tails`) -> these two.
+    tails: tokens of the last bytes of a mark and of marks behind it (`tails`) -> these two;
+    late: what is merged behind words instead (`edges`).
     """
 
     vocabulary: Vocabulary
@@ -80,11 +94,17 @@ class Source:
     composed: set[str] = field(default_factory=set)
     never: set[int] = field(default_factory=set)
     tails: dict[int, tuple[bytes, str]] = field(default_factory=dict)
+    late: Late = field(default_factory=Late)
 
     @property
     def room(self) -> int:
         """How many pieces there may be of glue that is rare."""
         return max(0, PIECES - self.vocabulary.size)
+
+    @cached_property
+    def cuts_marks(self) -> bool:
+        """Whether there are marks that are cut from other marks."""
+        return bool((self.rules.kinds == Kind.APART).any())
 
     @property
     def marks_come_first(self) -> bool:

@@ -3,6 +3,8 @@
 A letter of several tokens may end with the same bytes, as "\u9ad4" does, and is cut from the marks
 behind it: nothing may be merged over that cut. So no merge makes such a token. It is a private
 letter, which keys write behind the marks that the original merges so.
+
+This is done where marks are cut from other marks, as in Falcon; elsewhere `edges` needs no keys.
 """
 
 from collections.abc import Iterator
@@ -15,9 +17,9 @@ from .spelling import CONTINUATION, REPLACEMENT, spell
 def tails(source: Source) -> dict[int, tuple[bytes, str]]:
     """Such tokens -> the bytes of a character that they begin with, and the marks in ASCII.
 
-    None where marks are merged before words, or where other tokens are made of one.
+    None where marks are merged before words or not cut, or where other tokens are made of one.
     """
-    if source.rules.marks_begin_words or source.readable:
+    if source.rules.marks_begin_words or source.readable or not source.cuts_marks:
         return {}
     found: dict[int, tuple[bytes, str]] = {}
     for raw, token_id in source.ids.items():

@@ -221,6 +221,24 @@ def test_the_last_byte_of_a_letter_is_not_merged_with_a_quote(rebuild_document: 
         ]
 
 
+EMOJI: list[str | bytes] = [b"\xf0\x9f", b"\xf0\x9f\x98", '",', b'\x94",', '\U0001f614",']
+
+
+def test_a_token_is_made_of_the_last_byte_of_a_mark_and_a_quote(rebuild_document: Any) -> None:
+    """U+1F614 and U+9AD4 end with the same byte; U+2D30 begins as U+27D4, which a quote takes."""
+    heads: list[str | bytes] = [b'"\xe2', b"\xb4\xb0", "\u3002", b'\x82"']
+    rebuilt = rebuild_document(document([b"\xe9\xab", *EMOJI, *heads], GPT2))
+    texts = [
+        *('\U0001f614",', '\u9ad4",', '\u9ad4\u9ad4",a', '\t\t\u9ad4",', ' \u27d4",'),
+        *('"\u27d4', '"\u2d30"', '"\u2d30\u2d30\u27d4",', '\n\n\u2d30",', '  "\u2d30'),
+        *('\u3002"', '\u9ad4\u3002",', '\u3002"\u3002', ' \u3002"\u9ad4'),
+    ]
+    assert rebuilt.differing(texts) == []
+    ids = range(rebuilt.original.get_vocab_size())
+    alone = [rebuilt.original.decode([i], skip_special_tokens=False) for i in ids]
+    assert [rebuilt.processor.decode([i]) for i in ids] == alone
+
+
 def test_a_newline_is_cut_from_apostrophes_in_front_of_a_word(rebuild_document: Any) -> None:
     """Contractions that are no token are kept out of runs of apostrophes by glue."""
     rebuilt = rebuild_document(document(["''", "\n\n", "re", "'re"], GPT2))
