@@ -5,23 +5,22 @@ before, and to the comment where letters stand in front of the newline. Merges d
 """
 
 import string
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable
 from itertools import product
 
 from .pre_tokenizer import Kind
 from .source import Source, decoded
 
-STAR, MOST_STARS = "*", 100
+STAR = "*"
+LINES_KEYED = {"\n": 6, "\r\n": 3}  # newlines between a run of marks and the slashes behind them
+MOST_SLASHES = 4  # of one line
+MOST_LINES = 3  # of slashes, of which one key takes so many
+FIRST_LINES, MORE_LINES = 3, 2  # newlines in front of the first of several, and of the others
+FEW, SHORT, LONGER = 4, 6, 8  # characters of such lines, behind what is rarer and less rare
+BANNER = 120  # marks in a row in front of such a line
+PERIOD = 16  # marks of one kind in a row that one key takes, where a token is that long
 MOST_KEYED = 4  # characters of a comment that is looked at next to all marks
-STARS_BEHIND = 8
-MOST_SLASHES = 4
-LINES_KEYED = {"\n": 6, "\r\n": 3}  # newlines between a run of marks and a comment
 QUOTES_KEPT = 8  # apostrophes in a row that one key takes
-FEW = 4  # characters of newlines and slashes behind a mark beyond ASCII
-PARTS_OF_ENDS = 5  # newlines and slashes in any order, of which one key takes so many
-BANNER = 120  # slashes in a row in front of a line that begins with some
-SHORT = 9  # characters of lines behind several marks
-SAME_LINES = 4  # lines with as many slashes that one key takes, as "\n//\n//\n//"
 
 
 def comments(source: Source) -> list[str]:
@@ -29,19 +28,15 @@ def comments(source: Source) -> list[str]:
 
     These are private letters, and behind a run of marks with newlines there is a longer key.
     """
-    tokens = source.ids
-    found = [
-        mark + STAR * count
-        for mark in sorted(source.rules.after_endings)
-        for count in range(MOST_STARS, 0, -1)
-    ]
-    found += [
-        2 * mark + other
-        for mark in sorted(source.rules.after_endings)
-        for other in string.punctuation
-        if other != mark and sum(raw.startswith((2 * mark + other).encode()) for raw in tokens) == 1
-    ]
-    return [text for text in found if text.encode() in tokens]
+    slashes = "".join(source.rules.after_endings)
+    found: list[str] = []
+    for text in filter(None, map(decoded, source.ids)):
+        behind = text.lstrip(slashes)
+        if behind and all(c in string.punctuation for c in behind):
+            count = len(text) - len(behind)
+            if count > 1 or (count and not behind.strip(STAR)):
+                found.append(text)
+    return sorted(found, key=lambda text: (-len(text), text))
 
 
 def comment_keys(source: Source) -> dict[bytes, bytes]:
@@ -54,15 +49,12 @@ def comment_keys(source: Source) -> dict[bytes, bytes]:
         return {}
     keys = _Keys(source)
     marks = [c for c in map(chr, range(0x21, 0x7F)) if source.rules.kind(c) is Kind.MARK]
-    ends = [end * n for end, most in LINES_KEYED.items() for n in range(1, most + 1)]
-    lines = [end + slash for end in ends for slash in _slashes(source, MOST_SLASHES)]
-    _keep_lines(keys, marks, lines)
+    _keep_lines(keys, marks)
     for raw in source.comments:
         keys.written[raw] = source.private[source.ids[raw]].encode()
     runs = _runs(marks, source)
-    pairs = [run for run in runs if len(run) == 2 and run[0] != " "]
-    _add_comments(keys, marks, pairs, ends, lines)
-    _add_lines(keys, marks, runs, pairs, lines)
+    _add_comments(keys, marks, [run for run in runs if len(run) == 2 and run[0] != " "])
+    _add_lines(keys, marks, runs)
     return keys.written
 
 
@@ -95,49 +87,57 @@ class _Keys:
         return known[raw]
 
 
-def _keep_lines(keys: _Keys, marks: list[str], lines: list[str]) -> None:
-    """Adds marks with a line of slashes, which may not begin a comment with what follows."""
+def _keep_lines(keys: _Keys, marks: list[str]) -> None:
+    """Adds marks with lines of slashes, which may not begin a comment with what follows."""
     source = keys.source
-    rare = [c for c in sorted(source.kept) if source.rules.kind(c) is Kind.MARK]
+    lines = _lines(source, 1)
     few = [line for line in lines if len(line) <= FEW]
-    quotes = ["'" * count for count in range(2, QUOTES_KEPT + 1)]  # other keys take several
-    starts = [*marks, *quotes, *(" " + text for text in ("'", *quotes))]
-    slashed = [line for line in _mixed_lines(source) if line[-1] in source.rules.after_endings]
-    parts = [*product(starts, lines), *product([*rare, *(mark + "'" for mark in marks)], few)]
-    keys.add([*parts, *product(marks, slashed)], always=True)
+    rare = [c for c in sorted(source.kept) if source.rules.kind(c) is Kind.MARK]
+    quotes = ["'" * count for count in range(1, QUOTES_KEPT + 1)]  # other keys take several
+    parts = [*product(marks, _lines(source, MOST_LINES)), *product(["", " "], quotes, lines)]
+    parts += product([*rare, *(mark + "'" for mark in marks)], few)
+    parts += product(_rows(source, PERIOD), ["", *quotes, *lines])
+    keys.add(parts, always=True)
 
 
-def _add_comments(
-    keys: _Keys, marks: list[str], pairs: list[str], ends: list[str], lines: list[str]
-) -> None:
-    comments = keys.source.comments
-    texts = [raw.decode() for raw in comments if len(raw) <= MOST_KEYED]
-    stars = [raw.decode() for raw in comments if raw.endswith(STAR.encode())]
+def _add_comments(keys: _Keys, marks: list[str], pairs: list[str]) -> None:
+    """Adds comments next to marks and lines, and those that are a row of marks or begin one."""
+    source = keys.source
+    comments = [raw.decode() for raw in source.comments]
+    texts = [text for text in comments if len(text) <= MOST_KEYED]
+    lines = _lines(source, 1)
+    ends = [end * n for end, most in LINES_KEYED.items() for n in range(1, most + 1)]
     keys.add(product(["", " "], texts, lines), always=True)
     near = [*product(["", *marks], texts, ["", *marks, *ends, *lines])]
-    near += [*product(texts, marks, [*marks, *ends, *lines]), *product(pairs, texts, marks)]
+    near += product(texts, marks, [*marks, *ends, *lines])
     keys.add(near)
     keys.add((" ", *parts) for parts in near)
-    keys.add(product(["", " ", *marks], stars, [STAR * count for count in range(STARS_BEHIND)]))
+    begun = [
+        text + mark for text in texts for mark in marks if (text + mark).encode() in source.ids
+    ]
+    keys.add(product(["", " "], [*pairs, *_rows(source, PERIOD)], [*texts, *begun]))
+    longer = [t + t[-1] * more for t in comments for more in range(BANNER - len(t))]
+    few = [line for line in [*ends, *lines] if len(line) <= FEW]
+    keys.add(product(["", " "], [*longer, *map("".join, product(marks, comments))], ["", *few]))
 
 
-def _add_lines(
-    keys: _Keys, marks: list[str], runs: list[str], pairs: list[str], lines: list[str]
-) -> None:
+def _add_lines(keys: _Keys, marks: list[str], runs: list[str]) -> None:
     """Adds lines of slashes behind marks, and one behind several marks or many slashes."""
     source = keys.source
-    several = sorted({*lines, *_mixed_lines(source), *_same_lines(source)})
-    slashes = _slashes(source, MOST_SLASHES)
-    keys.add(product([*marks, *slashes, *(f" {slash}" for slash in slashes)], several))
-    few = [line for line in lines if len(line) <= FEW]
-    keys.add(product(_slashes(source, BANNER), few))
-    one = sorted({*lines, *(line for line in several if len(line) <= FEW)})
-    short = [line for line in several if len(line) <= SHORT]
+    lines = _with_ends(_lines(source, MOST_LINES))
+    keys.add(product(["", " "], [*marks, *_slashes(source, MOST_SLASHES)], lines))
+    short = [line for line in lines if len(line) <= SHORT]
+    keys.add(product(_slashes(source, BANNER), short))
+    rows = [row for count in range(2, 2 * PERIOD + 1) for row in _rows(source, count)]
+    others = [run for run in runs if run.removeprefix(" ") not in rows]
+    others += [" " + run for run in runs if len(run) == 2]
+    few = [line for line in short if len(line) <= FEW]
     longer: list[tuple[str, ...]] = []
-    for text in keys.add([*product(runs, one), *product([" "], pairs, one)]):
+    for text in keys.add([*product(others, short), *product(["", " "], rows, few)]):
         # a longer key of one mark does not begin where this one does
         start = min(text.index(newline) for newline in LINES_KEYED if newline in text)
-        longer += [(text[:start], line) for line in short if line.startswith(text[start:])]
+        going_on = (line for line in lines if line.startswith(text[start:]))
+        longer += [(text[:start], line) for line in going_on if len(line) <= LONGER]
     keys.add(longer)
 
 
@@ -145,24 +145,45 @@ def _slashes(source: Source, most: int) -> list[str]:
     return [c * n for c in sorted(source.rules.after_endings) for n in range(1, most + 1)]
 
 
+def _rows(source: Source, count: int) -> list[str]:
+    """So many marks of each kind that lines are drawn with, alone and behind two slashes.
+
+    Their tokens are of PERIOD marks and multiples: what is left of a line decides about its end.
+    """
+    slashes = sorted(source.rules.after_endings)
+    drawn = [
+        mark
+        for mark in string.punctuation
+        if (mark * PERIOD).encode() in source.ids and mark not in slashes
+    ]
+    return [start + mark * count for start in ("", *(2 * c for c in slashes)) for mark in drawn]
+
+
+def _lines(source: Source, most: int) -> list[str]:
+    """Newlines and slashes behind them, and again, up to `most` times."""
+    found: list[str] = []
+    for (newline, count), mark in product(LINES_KEYED.items(), sorted(source.rules.after_endings)):
+        ends = [newline * n for n in range(1, count + 1)]
+        one, two, three, four = (mark * n for n in range(1, MOST_SLASHES + 1))
+        found += map("".join, product(ends, (one, two, three, four)))
+        for lines in range(2, most + 1):
+            spaces = [*product(ends[:FIRST_LINES], *[ends[:MORE_LINES]] * (lines - 1))]
+            # of two lines any slashes, of more the same, and those of another comment at the end
+            same = [
+                [slash] * (lines - 1) + [last] for slash in (two, three) for last in (one, slash)
+            ]
+            texts = product((one, two, three, four), (one, two, three)) if lines == 2 else same
+            pairs = (zip(*parts, strict=True) for parts in product(spaces, texts))
+            found += ("".join(map("".join, pair)) for pair in pairs)
+    return found
+
+
+def _with_ends(lines: Iterable[str]) -> list[str]:
+    """Lines, and these with a newline behind them."""
+    return [line + end for line in lines for end in ("", *LINES_KEYED) if line.startswith(end)]
+
+
 def _runs(marks: Collection[str], source: Source) -> list[str]:
     """The tokens that are several of these marks, or some behind a space."""
     texts = [text for text in map(decoded, source.ids) if text is not None and len(text) > 1]
     return [text for text in texts if all(c in marks for c in text.removeprefix(" "))]
-
-
-def _mixed_lines(source: Source) -> Iterator[str]:
-    """A newline and what newlines and slashes may stand behind it, but for newlines alone."""
-    newlines = [*LINES_KEYED]
-    for count in range(1, PARTS_OF_ENDS):
-        for behind in product([*newlines, *sorted(source.rules.after_endings)], repeat=count):
-            if not set(behind) <= set(newlines):
-                yield from (newline + "".join(behind) for newline in newlines)
-
-
-def _same_lines(source: Source) -> Iterator[str]:
-    """Lines of the same slashes, some of them empty, and the last with an end or not."""
-    slashes = _slashes(source, MOST_SLASHES)
-    for newline, slash, count in product(LINES_KEYED, slashes, range(1, SAME_LINES)):
-        for first, others, end in product((1, 2, 3), (1, 2), ("", newline)):
-            yield newline * first + slash + count * (newline * others + slash) + end

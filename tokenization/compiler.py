@@ -97,7 +97,7 @@ def compile_plan(
 
 def _spelled_by_letters(source: Source, numbers: Mapping[str, list[int]]) -> Iterator[int]:
     """The tokens that no merge may make, in the full form: each becomes a private letter."""
-    yield from _written_whole(source)
+    yield from _written_whole(source, numbers)
     yield from _never_given(source)
     source.endings.update(endings.tokens(source))
     yield from source.endings.values()
@@ -212,14 +212,16 @@ def _is_split(character: str, text: str, ids: list[int], source: Source) -> set[
     return found
 
 
-def _written_whole(source: Source) -> list[int]:
+def _written_whole(source: Source, numbers: Mapping[str, list[int]]) -> list[int]:
     """Tokens that the normalizer writes as one letter wherever the text has them.
 
     Contractions, which no merge may make where the original does not take them; and numbers and
-    spaces beyond ASCII, whose bytes a space in front must not merge with.
+    spaces beyond ASCII, whose bytes a space in front must not merge with. Those that longer tokens
+    are made of only where keys write these too. numbers: the groups that keys write.
     """
     longer = [t for raw in source.ids if (t := decoded(raw)) is not None and len(t) > 1]
     in_runs = {c for text in longer for c in text if source.rules.kind(c) in JOINED_ONLY_IN_RUNS}
+    in_runs -= set("".join(numbers))
     found: list[tuple[int, str]] = []
     for token_id, raw in source.vocabulary.tokens.items():
         text = decoded(raw)

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from . import closed, wide
 from .plan import Piece, Role, Stage
 from .pre_tokenizer import Kind, PreTokenizer
-from .runs import keyed_runs
-from .source import Source, decoded, is_lone, runs_of_spaces, words_beginning
+from .runs import last_spaces
+from .source import Source, decoded, is_lone, words_beginning
 from .spelling import spell
 from .tokenizer_json import MAX_ID
 
@@ -346,9 +346,7 @@ def _cut_spaces(source: Source) -> Iterator[Piece]:
     Needed for each space that ends a longer token, with each token that can begin a pre-token of
     another kind; words are complete at this stage.
     """
-    rules, ids, keyed = source.rules, source.ids, set(keyed_runs(source))
-    ends = {run[-1] for run in runs_of_spaces(source) if run not in keyed}
-    lasts = sorted(last for last in ends & rules.shortened if last.encode() in ids)
+    rules, ids = source.rules, source.ids
     leads_without_cut = _leads_without_cut(rules)
     followers = {
         raw: source.texts[token_id]
@@ -364,7 +362,7 @@ def _cut_spaces(source: Source) -> Iterator[Piece]:
     followers |= letters
     east_asian_first = sorted(by_rank, key=lambda raw: raw < FIRST_WIDE)
     followed = {" ": FOLLOWERS_OF_SPACE, "\t": source.room, "\n": MAX_ID, "\r": MAX_ID}
-    for last in lasts:
+    for last in last_spaces(source):
         before = source.texts[ids[last.encode()]]
         # a space as wide as an ideograph stands among these
         likely = east_asian_first if last.encode() > FIRST_WIDE else by_rank

@@ -43,6 +43,13 @@ def written_runs(source: Source) -> dict[str, str]:
     }
 
 
+def last_spaces(source: Source) -> list[str]:
+    """The spaces that end a longer token which no key takes, and are cut off it by what follows."""
+    keyed = set(keyed_runs(source))
+    ends = {run[-1] for run in runs_of_spaces(source) if run not in keyed}
+    return sorted(last for last in ends & source.rules.shortened if last.encode() in source.ids)
+
+
 def run_keys(source: Source, numbers: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
     """Keys for such runs: whole, and without the last one where something else follows.
 

@@ -24,7 +24,7 @@ piece. The stock library offers four means that together do what the expression 
    for the mark's run, the key is the mark and the apostrophe and writes both as they are. Likewise
    a space in front of a character of three bytes and more, whose first bytes it may be merged with
    (`wide`), "/*" and lines of slashes behind a line of marks (`comments`), and empty lines behind
-   spaces (`lines`).
+   spaces (`lines`). A row of marks has such keys by what is left of it behind each 16.
 
 Added tokens are USER_DEFINED: SentencePiece finds them before it normalizes, as the original does,
 and nothing merges with them. A token that its expression always cuts is never given by the original
@@ -62,7 +62,9 @@ by the ranks of merges (`glue`, `wide`). What is left over is rare (docs/tokeniz
 - three marks and more, or two of different scripts, that NFC would write in another order;
 - four and more apostrophes between a mark beyond ASCII and the letters of a contraction, or one
   behind a character that Unicode does not assign;
-- a space in front of a character that Unicode does not assign, where others of its block are cut;
+- lines of slashes behind a line of marks, but for three lines of as many each, and two of any;
+- a space in front of a character that Unicode does not assign, where others of its block are cut,
+  and of a number of several tokens whose first byte begins letters too (Gujarati's in Llama 3);
 - a letter beyond ASCII in front of a character beyond plane 3, where a token joins bytes of both;
 - bytes that are not in the vocabulary, which the original drops but still cuts at; the rest of a
   four-byte character without its first byte does not decode to UTF-8;

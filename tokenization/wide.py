@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from .plan import Piece, Role, Stage
 from .pre_tokenizer import Kind
+from .runs import last_spaces
 from .source import Source, Spaced, decoded, merged_without, runs_of_spaces
 from .spelling import REPLACEMENT, spell
 from .tokenizer_json import MAX_ID
@@ -239,7 +240,7 @@ def _crosses(raw: bytes) -> bool:
 def joined_marks(source: Source, words: Iterable[str]) -> Iterator[Piece]:
     """Glue for marks of several tokens, and for each with the marks that may not begin a word.
 
-    words: the marks with which words begin.
+    And with a tab in front, that is cut off other tabs. words: the marks with which words begin.
     """
     if not source.rules.marks_begin_words:
         return
@@ -255,6 +256,8 @@ def joined_marks(source: Source, words: Iterable[str]) -> Iterator[Piece]:
     for raw, ids in zip(marks, results, strict=True):
         if len(ids) > 2 or len(raw) == 4:
             patterns[raw[:-1]].add(tuple(len(tokens.get(i, b"")) for i in ids))
+    # a space is in the symbol already
+    cut_off = [last for last in last_spaces(source) if last.isascii() and last != " "]
     spent = 0
     for raw, ids, spaced_ids, twice in zip(marks, results, behind_space, doubled, strict=True):
         text = raw.decode()
@@ -271,6 +274,8 @@ def joined_marks(source: Source, words: Iterable[str]) -> Iterator[Piece]:
         forms = [[spell(part) for part in parts]]
         if head is not None:
             forms.append([source.spell(head), *spell(raw[len(head) - 1 :])])
+        for last in cut_off:
+            yield Piece(last + spell(raw), Role.GLUE, Stage.CUT)
         for first, *others in forms:
             for other in others:
                 first += other

@@ -111,8 +111,31 @@ def test_several_lines_of_slashes_behind_marks(rebuild_document: Any) -> None:
     rebuilt = rebuild_document(document(tokens, O200K))
     before = ("a", "}", " }", ");", "));", "=" * 9, "//", " //", "/" * 29, "/" * 30)
     lines = ["\n", "\n//", "\n//\n//", "\n\n//\n//", "\n//\n\n//", "\r\n//\r\n//", "\n//\n//\n//"]
+    lines += ["\n\n\n//\n//", "\n//\n\n//\n//", "\n///\n//", "\r\n\r\n//\r\n//", "\n//\n//\n/*"]
     texts = [start + line + end for start in before for line in lines for end in ("", "\n", " a")]
     texts += [start + line for start in (",'", " ('") for line in ("\n// a", "\n\n//", "\n/* a")]
+    assert rebuilt.differing(texts) == []
+
+
+def test_a_drawn_line_in_front_of_lines_of_slashes(rebuild_document: Any) -> None:
+    """What is left of the row behind tokens of 16 marks decides whether "-\n" is merged first."""
+    rows: list[str | bytes] = [mark * n for mark in "-*" for n in (2, 4, 8, 16)]
+    tokens = [*rows, "-\n", "*\n", "//", "\n//", "/*", "*/", "----\n", "\n\n", " -", " *", "\n\n//"]
+    rebuilt = rebuild_document(document(tokens, O200K))
+    starts = ("", " ", "a ", "//", ")\n//", "# ")
+    ends = ("\n//", "\n\n// a", "\n/* a", "\n//\n", "'s", "/* a", "\n")
+    texts = [f"{a}{c * n}{b}" for a in starts for c in "-*" for n in range(2, 70) for b in ends]
+    assert rebuilt.differing(texts) == []
+
+
+def test_a_drawn_line_that_begins_with_slashes(rebuild_document: Any) -> None:
+    rows: list[str | bytes] = [mark * n for mark in "-=" for n in (2, 4, 8, 16)]
+    lines = ["//" + "-" * 8, "//" + "-" * 16, "-\n", ")\n", "//<", "-----\n"]
+    rebuilt = rebuild_document(document([*rows, "//", *lines, "\n//", "\n\n", ";//"], O200K))
+    starts = ("", "a\n", ")\n", ")\n\n", " ", "a ", ";", "-\n")
+    texts = [
+        f"{a}//{c * n}{b}" for a in starts for c in "-=<" for n in range(40) for b in (" a", "\n")
+    ]
     assert rebuilt.differing(texts) == []
 
 
@@ -129,6 +152,22 @@ def test_a_mark_behind_two_others(rebuild_document: Any, monkeypatch: pytest.Mon
     monkeypatch.setattr(source, "PIECES", 0)
     rebuilt = rebuild_document(document([*QUOTE, "\u201cx", "%s", "%d"]))
     assert rebuilt.differing(['"\u201c%s', " \u201c%s"]) == []
+
+
+def test_a_tab_is_cut_off_in_front_of_a_mark_of_several_tokens(rebuild_document: Any) -> None:
+    rebuilt = rebuild_document(document([b"\xe2\x94", "\t\t", "\t\t\t", "(x"]))
+    tabs = ["\t" * count for count in (1, 2, 3)]
+    texts = [f"a\n{run}\u2514{end}" for run in tabs for end in ("", " a", "\u2514")]
+    assert rebuilt.differing(texts) == []
+
+
+def test_a_number_behind_a_space_that_takes_its_first_byte(rebuild_document: Any) -> None:
+    """Keys write the groups that are made of it, so that it may be a letter of its own."""
+    tokens = [b" \xc2", "\xbd", "1\xbd", b" \xdb", "\u06f8", "\u06f8\u06f9", "  "]
+    rebuilt = rebuild_document(document(tokens))
+    numbers = ("\xbd", "1\xbd", "11\xbd", "\u06f8", "\u06f8\u06f9", "\u06f8\u06f8\u06f9")
+    texts = [f"a{spaces}{number} b" for spaces in ("", " ", "  ", "\t") for number in numbers]
+    assert rebuilt.differing(texts) == []
 
 
 def test_a_combining_mark_behind_marks_begins_no_word(rebuild_document: Any) -> None:
