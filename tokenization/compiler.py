@@ -5,6 +5,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from itertools import pairwise
 
 from tokenizers import Tokenizer
@@ -19,6 +20,7 @@ from . import (
     keys,
     lines,
     looked_up,
+    marks,
     plain,
     runs,
     tails,
@@ -52,6 +54,7 @@ def compile_plan(
         plain.keep_characters(source)
     numbers = {} if readable else keys.number_groups(source)
     source.wide.heads.update(wide.spaced(source).heads)
+    source = replace(source, parts=marks.parts(source))
     letters = map(chr, PRIVATE)
     for token_id in _spelled_by_text(source) if readable else _spelled_by_letters(source, numbers):
         if token_id not in source.private:
@@ -84,6 +87,7 @@ def compile_plan(
         if b"\0" not in vocabulary.tokens[token_id]
     }
     denormalizer |= wide.letters_to_text(source)
+    denormalizer |= marks.letters_to_text(source)
     denormalizer |= tails.letters_to_text(source)
     contents = [token.content for token in vocabulary.added.values()]
     denormalizer |= {
@@ -131,7 +135,7 @@ def _spelled_by_text(source: Source) -> Iterator[int]:
 
 
 def _heads(source: Source) -> list[int]:
-    return sorted(source.ids[head] for head in source.wide.tokens)
+    return sorted(source.ids[raw] for raw in source.wide.tokens | source.parts.letters)
 
 
 def _keep_characters(source: Source) -> None:

@@ -6,7 +6,7 @@ Each function gives the glue for one thing that an expression cuts and merges wo
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
-from . import closed, wide
+from . import closed, marks
 from .plan import Piece, Role, Stage
 from .pre_tokenizer import Kind, PreTokenizer
 from .runs import last_spaces
@@ -31,7 +31,7 @@ def all_glue(source: Source) -> Iterator[Piece]:
     """All glue, the same text more than once where two rules ask for it."""
     held = list(_held_marks(source))
     yield from held
-    yield from wide.joined_marks(source, _words_by_mark(source))
+    yield from marks.glue(source, _words_by_mark(source))
     yield from _letters_held(source)
     lines = list(_held_newlines(source))
     yield from lines
@@ -279,7 +279,8 @@ def _rejoined(source: Source) -> Iterator[Piece]:
         else:
             rank = closed.REJOINED if source.late.tokens and len(parts) > 2 else 0
             for start in range(len(parts) - 2, -1, -1):
-                yield Piece(spell(b"".join(parts[start:])), Role.GLUE, Stage.REJOIN, rank)
+                text = "".join([source.texts[i] for i in ids[start:]])
+                yield Piece(text, Role.GLUE, Stage.REJOIN, rank)
 
 
 def _joined_where_cut(source: Source) -> Iterator[Piece]:
@@ -361,7 +362,7 @@ def _cut_spaces(source: Source) -> Iterator[Piece]:
     by_rank += [raw for raw in letters if raw not in followers]
     followers |= letters
     east_asian_first = sorted(by_rank, key=lambda raw: raw < FIRST_WIDE)
-    followed = {" ": FOLLOWERS_OF_SPACE, "\t": source.room, "\n": MAX_ID, "\r": MAX_ID}
+    followed = {" ": FOLLOWERS_OF_SPACE, "\t": source.room * 3 // 4, "\n": MAX_ID, "\r": MAX_ID}
     for last in last_spaces(source):
         before = source.texts[ids[last.encode()]]
         # a space as wide as an ideograph stands among these

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from tokenizers import Tokenizer
 from tokenizers.normalizers import NFC
 
-from . import comments, endings, lines, looked_up, runs, wide
+from . import comments, endings, lines, looked_up, marks, runs, wide
 from .comments import QUOTES_KEPT
 from .pre_tokenizer import Kind
 from .source import Source, decoded, each
@@ -28,7 +28,9 @@ def all_keys(
     keys = {raw: source.spell(raw).encode() for raw in (text.encode() for text in source.kept)}
     for text in source.spaced:
         raw = b" " + text.encode()
-        keys[raw] = (source.spell if source.wide.head(raw) else spell)(raw).encode()
+        is_written = source.wide.head(raw) or text in source.parts.behind_space
+        keys[raw] = (source.spell if is_written else spell)(raw).encode()
+    keys |= marks.keys(source, letters)
     keys |= wide.spaced_keys(source)
     # none for a text that the original always cuts: no letters would be there for its parts
     given = (raw for raw in map(str.encode, source.composed) if source.ids[raw] not in source.never)
@@ -189,7 +191,7 @@ def _contractions_kept_apart(source: Source, letters: Mapping[bytes, bytes]) -> 
 
     def keep(text: str) -> None:
         spelled = source.spell(text.encode()).encode()
-        if not source.kept.intersection(text):
+        if not any(c in source.kept or c in source.parts.of for c in text):
             # bytes that the vocabulary does not have are left out
             spelled = b"".join([letters.get(b, b) for b in each(text.encode())])
         keys[text.encode()] = spelled

@@ -9,7 +9,7 @@ of all five: there such a token, "    \\n\\n", is a private letter, and keys wri
 from collections.abc import Collection, Iterator
 from itertools import product
 
-from .source import Source, each, merged, runs_of_spaces
+from .source import Source, each, merged
 
 SPACES_KEYED = {" ": 24, "\t": 6}  # that one key takes
 NEWLINES_KEYED = {"\n": 10, "\r\n": 4}
@@ -43,7 +43,7 @@ def keys(source: Source, token_ids: Collection[int]) -> dict[bytes, bytes]:
 def _runs(source: Source) -> Iterator[str]:
     """Runs of a space and newlines behind them, and what other spaces stand in such tokens."""
     spaces = [space * n for space, most in SPACES_KEYED.items() for n in range(1, most + 1)]
-    found = (run.rstrip("\r\n") for run in runs_of_spaces(source))
+    found = (run.rstrip("\r\n") for run in source.runs_of_spaces)
     others = {run for run in found if run and not set(run) - {*SPACES_KEYED}} - {*spaces}
     newlines = [line * n for line, most in NEWLINES_KEYED.items() for n in range(2, most + 1)]
     return map("".join, product([*spaces, *sorted(others)], newlines))

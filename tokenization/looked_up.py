@@ -77,7 +77,7 @@ def keys(source: Source, token_ids: Collection[int]) -> dict[bytes, bytes]:
         is_text = isinstance(start, str)
         front = _written(start, source) if is_text else spell(start)
         raw = (start.encode() if is_text else start) + beginning.encode()
-        found[raw] = (front + spell(beginning.encode())).encode()
+        found[raw] = (front + source.spell(beginning.encode())).encode()
     return found | words
 
 

@@ -6,7 +6,7 @@ What stands behind a run decides whether its last space belongs to it, which mer
 from collections.abc import Mapping
 
 from .pre_tokenizer import Kind
-from .source import Source, runs_of_spaces
+from .source import Source
 from .spelling import spell
 
 RUN_KEYED = 24  # spaces of one kind that one key takes; SentencePiece follows 32 prefixes
@@ -21,7 +21,7 @@ def keyed_runs(source: Source) -> list[str]:
     """
     if source.readable:
         return []
-    runs = runs_of_spaces(source)
+    runs = source.runs_of_spaces
     return [
         run
         for run in runs
@@ -46,7 +46,7 @@ def written_runs(source: Source) -> dict[str, str]:
 def last_spaces(source: Source) -> list[str]:
     """The spaces that end a longer token which no key takes, and are cut off it by what follows."""
     keyed = set(keyed_runs(source))
-    ends = {run[-1] for run in runs_of_spaces(source) if run not in keyed}
+    ends = {run[-1] for run in source.runs_of_spaces if run not in keyed}
     return sorted(last for last in ends & source.rules.shortened if last.encode() in source.ids)
 
 

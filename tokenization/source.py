@@ -1,7 +1,7 @@
 """What is compiled, and what all parts of the compiler ask about it."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
@@ -14,7 +14,9 @@ from .tokenizer_json import MAX_ID, Vocabulary
 
 # Pieces of tokens and of rare glue: SentencePiece models of more would be larger than 20 MB. What a
 # vocabulary leaves goes to words behind a tab, and in parts to what is rarer still.
-PIECES = 350_000
+PIECES = 330_000
+# characters, and where a token begins or ends inside of one its bytes there
+CHARACTERS_AND_PARTS = re.compile("[\udcc0-\udcff]?[\udc80-\udcbf]+|.", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,56 @@ class Late:
 
 
 @dataclass(frozen=True)
+class Parts:
+    """Characters beyond ASCII that are written by their tokens (`parts`).
+
+    letters: the tokens of several bytes that are private letters; of: character -> these, and its
+    other bytes; behind_space: likewise with a space in front, where that makes other tokens;
+    joined: the marks that can be one symbol, the most frequent first.
+    """
+
+    letters: frozenset[bytes] = frozenset()
+    of: dict[str, tuple[bytes, ...]] = field(default_factory=dict)
+    behind_space: dict[str, tuple[bytes, ...]] = field(default_factory=dict)
+    joined: list[str] = field(default_factory=list)
+
+    @cached_property
+    def pattern(self) -> re.Pattern[bytes]:
+        """Finds any of the letters."""
+        return re.compile(b"|".join(map(re.escape, sorted(self.letters))))
+
+    def symbols(self, raw: bytes, kept: Collection[str]) -> tuple[bytes, ...]:
+        """What some bytes are written as: these letters, kept characters and single bytes."""
+        found: list[bytes] = []
+        text = raw.decode(errors="surrogateescape")
+        if text[:1] == " " and text[1:2] in self.behind_space:
+            found += self.behind_space[text[1]]
+            text = text[2:]
+        for piece in CHARACTERS_AND_PARTS.findall(text):
+            part = piece.encode(errors="surrogateescape")
+            if piece in self.of:
+                found += self.of[piece]
+            elif piece in kept:
+                found.append(part)
+            else:
+                found += each(part) if len(piece) == 1 else self._of_part(part)
+        return tuple(found)
+
+    def spelled(self, tokens: Iterable[bytes]) -> tuple[bytes, ...]:
+        """What some tokens of a character are written as."""
+        return tuple(symbol for token in tokens for symbol in self.symbols(token, ()))
+
+    def _of_part(self, part: bytes) -> Iterator[bytes]:
+        """Likewise for the first or last bytes of a character."""
+        cuts = range(len(part) + 1)
+        held = [(i, end) for i in cuts for end in reversed(cuts) if part[i:end] in self.letters]
+        begin, end = next(((i, e) for i, e in held if i == 0 or e == len(part)), (0, 0))
+        yield from each(part[:begin])
+        yield from [part[begin:end]] if end else ()
+        yield from each(part[end:])
+
+
+@dataclass(frozen=True)
 class Source:
     """What is compiled: the vocabulary, the rules, and the original to ask how it encodes.
 
@@ -67,7 +119,8 @@ class Source:
     empty_lines: tokens of spaces and several newlines that keys write;
     endings: contractions that end words -> their ids;
     comments: "/*" and the like, the longest first, where they need a letter of their own;
-    wide: what is written behind a space; promoted: tokens that are merged before all others;
+    wide: what is written behind a space; parts: characters that are written by their tokens;
+    promoted: tokens that are merged before all others;
     readable: whether each token is to be spelled by its own text (`plain`); composed: the texts of
     tokens then that have a character without a token; never: tokens that may not be found;
     tails: tokens of the last bytes of a mark and of marks behind it (`tails`) -> these two;
@@ -89,6 +142,7 @@ class Source:
     endings: dict[str, int] = field(default_factory=dict)
     comments: list[bytes] = field(default_factory=list)
     wide: Spaced = field(default_factory=Spaced)
+    parts: Parts = field(default_factory=Parts)
     promoted: set[bytes] = field(default_factory=set)
     readable: bool = False
     composed: set[str] = field(default_factory=set)
@@ -118,6 +172,12 @@ class Source:
         short = [text for text in self.rules.contractions if len(text) == 2]
         results = self.encode(short)
         return tuple(t for t, ids in zip(short, results, strict=True) if len(ids) == 2)
+
+    @cached_property
+    def runs_of_spaces(self) -> list[str]:
+        """The tokens that are several spaces."""
+        texts = map(decoded, self.vocabulary.tokens.values())
+        return [t for t in texts if t is not None and len(t) > 1 and is_spaces(t, self.rules)]
 
     @cached_property
     def rank_behind_space(self) -> dict[bytes, int]:
@@ -157,8 +217,20 @@ class Source:
             return self.spell(before) + spell(whole.encode(), whole) + self.spell(after)
         head = self.wide.head(raw) if raw[:1] == b" " and len(raw) > 1 else None
         if head is None:
+            return self._spelled(raw)
+        return self.private[self.ids[head]] + self._spelled(raw[len(head) :])
+
+    def _spelled(self, raw: bytes) -> str:
+        """How bytes are written where no space in front is joined to them."""
+        letters = self.parts.letters
+        if not letters or not self.parts.pattern.search(raw):
             return spell(raw, self.kept)
-        return self.private[self.ids[head]] + spell(raw[len(head) :], self.kept)
+        return "".join(
+            [
+                self.private[self.ids[symbol]] if symbol in letters else spell(symbol, self.kept)
+                for symbol in self.parts.symbols(raw, self.kept)
+            ]
+        )
 
     def joined(self, *tokens: str) -> str:
         """How the symbol is written that these tokens make one behind the other."""
@@ -198,7 +270,7 @@ class Source:
         return re.compile("|".join(map(re.escape, longest_first)))
 
 
-def merged(parts: list[bytes], ranks: Mapping[bytes, int]) -> list[bytes]:
+def merged(parts: Sequence[bytes], ranks: Mapping[bytes, int]) -> list[bytes]:
     """What merging by rank makes of these parts."""
     parts = list(parts)
     while len(parts) > 1:
@@ -246,12 +318,6 @@ def is_lone(text: str, rules: PreTokenizer) -> bool:
     """Whether a character is a space, or a number that takes no space in front of it."""
     kind = rules.kind(text)
     return kind is Kind.SPACE or (kind is Kind.NUMBER and len(rules.cut(f" {text}")) > 1)
-
-
-def runs_of_spaces(source: Source) -> list[str]:
-    """The tokens that are several spaces."""
-    texts = map(decoded, source.vocabulary.tokens.values())
-    return [t for t in texts if t is not None and len(t) > 1 and is_spaces(t, source.rules)]
 
 
 def is_spaces(text: str, rules: PreTokenizer) -> bool:

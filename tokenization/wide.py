@@ -1,30 +1,20 @@
-"""Characters of several bytes behind a space or in front of a mark, where cuts fall inside tokens.
+"""Characters of several bytes behind a space, where cuts fall inside tokens.
 
 A vocabulary has tokens that end inside a character, such as a space with the first bytes of a
 symbol, " \\xe2\\x9e". In front of a number that begins with these bytes an expression cuts behind
 the space, but the bytes would merge all the same. So the normalizer decides it: each character
 behind a space is asked from the original, and where the space is joined, the token is written as a
 private letter, which no merge makes.
-
-In the same way a symbol of several tokens is no letter that glue could bind a mark to, as the "("
-in "\\u2794(foo" must be, so that it begins no word. Where the first bytes of the symbol always
-merge before others do, its bytes are made one symbol before all (`joined_marks`).
 """
 
-import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 
-from .plan import Piece, Role, Stage
 from .pre_tokenizer import Kind
-from .runs import last_spaces
-from .source import Source, Spaced, decoded, merged_without, runs_of_spaces
+from .source import Source, Spaced, decoded, merged_without
 from .spelling import REPLACEMENT, spell
 from .tokenizer_json import MAX_ID
 
-NUKTA = 7  # the combining class of marks that follow a letter, never another mark
-JOINED = 45_000  # pieces of glue for marks of several tokens, the most frequent blocks first
-NEAR = 0x80  # between characters of one script
 FEW_WORDS = 10  # tokens
 SPACES_KEYED = 16  # spaces in front of one beyond ASCII that one key takes
 
@@ -33,7 +23,7 @@ def spaced(source: Source) -> Spaced:
     """Finds the characters for which the normalizer decides whether a space is joined."""
     tokens = source.vocabulary.tokens
     whole = source.kept - source.spaced
-    characters = [text for text in _wide(source) if text not in whole]
+    characters = [text for text in wide_characters(source) if text not in whole]
     asked = source.encode([" " + text for text in characters])
     first = {
         text.encode(): tokens.get(ids[0], b" ") if ids else b" "
@@ -53,7 +43,7 @@ def spaced(source: Source) -> Spaced:
     return Spaced(_shortened(heads, first, whole))
 
 
-def _wide(source: Source) -> list[str]:
+def wide_characters(source: Source) -> list[str]:
     """The characters of three bytes and more, without those that the original rewrites (NFC)."""
     texts = [t for kind in Kind for t in source.rules.characters(kind) if len(t.encode()) > 2]
     normalizer = source.original.normalizer
@@ -122,7 +112,7 @@ def spaced_keys(source: Source) -> dict[bytes, bytes]:
 def _keys_of_spaces(source: Source) -> dict[bytes, bytes]:
     """Keys for runs of spaces that end with one beyond ASCII: it is cut off where more follows."""
     rules, normalizer = source.rules, source.original.normalizer
-    in_runs = {character for run in runs_of_spaces(source) for character in run}
+    in_runs = {character for run in source.runs_of_spaces for character in run}
     others = [text for text in rules.characters(Kind.SPACE) if text not in in_runs]
     spaces_begin = {text.encode()[:1] for text in others}
     controls = (b for b in (*range(1, 0x20), 0x7F) if rules.kind(chr(b)) is not Kind.SPACE)
@@ -154,7 +144,7 @@ def _keys_of_spaces(source: Source) -> dict[bytes, bytes]:
 def letters_to_text(source: Source) -> dict[bytes, bytes]:
     """Denormalizer keys for such letters: whole characters, and U+FFFD for the parts of one."""
     keys: dict[bytes, bytes] = {}
-    for text in _wide(source):
+    for text in wide_characters(source):
         raw = b" " + text.encode()
         head = source.wide.head(raw)
         if head is not None and f" {text}" not in source.composed:
@@ -172,8 +162,11 @@ def promoted(source: Source) -> set[bytes]:
     """The tokens that begin or end marks of several tokens and can be merged before all others.
 
     Only where they are merged first in the original too: where no token of a lower rank ends in
-    their beginning, or begins in their end, but for what the normalizer writes as a letter.
+    their beginning, or begins in their end, but for what the normalizer writes as a letter. Where
+    marks begin words, they are letters themselves (`marks`).
     """
+    if source.rules.marks_begin_words:
+        return set()
     ranks = source.vocabulary.ranks
     endings: dict[bytes, list[bytes]] = defaultdict(list)
     beginnings: dict[bytes, int] = {}
@@ -213,7 +206,7 @@ def promoted(source: Source) -> set[bytes]:
 
 def _first_tokens(source: Source) -> dict[bytes, set[bytes]]:
     """For the first two and three bytes of characters: the tokens that characters begin with."""
-    texts = _wide(source)
+    texts = wide_characters(source)
     found: dict[bytes, set[bytes]] = defaultdict(set)
     for text, ids in zip(texts, source.encode(texts), strict=True):
         raw = text.encode()
@@ -230,58 +223,3 @@ def _marks(source: Source) -> list[bytes]:
         for text in source.rules.characters(Kind.MARK)
         if text not in source.kept and len(raw := text.encode()) > 2
     ]
-
-
-def _crosses(raw: bytes) -> bool:
-    """Whether a token is a character and the first two bytes of the next."""
-    return len(raw) > 3 and raw[0] >= 0xC2 and raw[-2] >= 0xE0 and decoded(raw[:-2]) is not None
-
-
-def joined_marks(source: Source, words: Iterable[str]) -> Iterator[Piece]:
-    """Glue for marks of several tokens, and for each with the marks that may not begin a word.
-
-    And with a tab in front, that is cut off other tabs. words: the marks with which words begin.
-    """
-    if not source.rules.marks_begin_words:
-        return
-    plain = [mark for mark in words if mark < "\x80"]
-    ranks, tokens = source.vocabulary.ranks, source.vocabulary.tokens
-    marks = [raw for raw in _marks(source) if {raw[:2], raw[:3], raw[1:]} & source.promoted]
-    marks.sort(key=lambda raw: min(ranks.get(raw[:2], MAX_ID), ranks.get(raw[1:], MAX_ID)))
-    crossed = {raw[-2:] for raw in ranks if _crosses(raw)}
-    results = source.encode([raw.decode() for raw in marks])
-    behind_space = source.encode([" " + raw.decode() for raw in marks])
-    doubled = source.encode([2 * raw.decode() for raw in marks])
-    patterns: dict[bytes, set[tuple[int, ...]]] = defaultdict(set)
-    for raw, ids in zip(marks, results, strict=True):
-        if len(ids) > 2 or len(raw) == 4:
-            patterns[raw[:-1]].add(tuple(len(tokens.get(i, b"")) for i in ids))
-    # a space is in the symbol already
-    cut_off = [last for last in last_spaces(source) if last.isascii() and last != " "]
-    spent = 0
-    for raw, ids, spaced_ids, twice in zip(marks, results, behind_space, doubled, strict=True):
-        text = raw.decode()
-        if twice != 2 * ids:
-            continue  # its last bytes belong to a token with the next mark
-        parts = [tokens.get(token_id, b"") for token_id in ids]
-        if not source.promoted.intersection(parts) or len(patterns[raw[:-1]]) > 1:
-            continue
-        head = source.wide.head(b" " + raw)
-        is_taken = head is None and tokens.get(spaced_ids[0]) != b" "
-        if (is_taken or raw[:2] in crossed) and unicodedata.combining(text) != NUKTA:
-            continue  # its first bytes belong to the token of a space or mark in front of it
-        near = [m for m in words if m >= "\x80" and abs(ord(m) - ord(text)) < NEAR]
-        forms = [[spell(part) for part in parts]]
-        if head is not None:
-            forms.append([source.spell(head), *spell(raw[len(head) - 1 :])])
-        for last in cut_off:
-            yield Piece(last + spell(raw), Role.GLUE, Stage.CUT)
-        for first, *others in forms:
-            for other in others:
-                first += other
-                yield Piece(first, Role.GLUE, Stage.JOIN)
-            for mark in (*plain, *near):
-                yield Piece(first + source.spell(mark.encode()), Role.GLUE, Stage.HOLD, 1)
-            spent += len(others) + len(plain) + len(near)
-        if spent > JOINED:
-            return

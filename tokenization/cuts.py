@@ -1,0 +1,128 @@
+"""Where the original cuts characters of several bytes: alone, and next to others."""
+
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+
+from .expression import SURROGATES
+from .pre_tokenizer import Kind
+from .source import Source
+from .spelling import CONTINUATION
+from .wide import wide_characters
+
+# what a character is put between, to see whether it is cut in the same way
+BETWEEN = (
+    *(("", "a"), ("a", ""), ("(", "("), ("", '",'), ("\n", "\n"), ("1", "1")),
+    *(("\u306e", ""), ("", "\u306e"), ("", "\ufe0f"), ("", "\u200d")),
+)
+FIRST_OF_THREE_BYTES, PLANE_14, LAST_PLANES = 0x800, 0xE0000, 0xF0000
+
+
+def characters(source: Source) -> list[str]:
+    """The characters of three bytes and more, those of private use and of plane 14 as well."""
+    points = (p for p in range(FIRST_OF_THREE_BYTES, LAST_PLANES) if p not in SURROGATES)
+    others = [chr(p) for p in points if p >= PLANE_14 or unicodedata.category(chr(p)) == "Co"]
+    assigned = (c for c in others if unicodedata.category(c) != "Cn")
+    return sorted({*wide_characters(source), *assigned})
+
+
+class Cuts:
+    """How a tokenizer cuts characters of three bytes and more that are not one letter.
+
+    characters: all of them; alone: character -> its tokens; behind_space: likewise with a space
+    that may be joined to it, where no letter is written for the two; seen: where tokens begin and
+    end in a character, in bytes, for each of the texts that it was looked at in.
+    """
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.tokens = source.vocabulary.tokens
+        self.characters = [c for c in characters(source) if c not in source.kept]
+        self.alone = self.tokens_of(self.characters, "{0}")
+        spaced = [
+            c
+            for c in (*self.characters, *sorted(source.spaced))
+            if source.wide.head(f" {c}".encode()) is None and len(source.rules.cut(f" {c}")) == 1
+        ]
+        self.behind_space = self.tokens_of(spaced, " {0}")
+        self.seen: dict[str, set[frozenset[int]]] = {}
+        # the last bytes of a character -> what is in one token with them, and the first bytes
+        self.behind: dict[bytes, set[str]] = defaultdict(set)
+        self.before: dict[bytes, set[str]] = defaultdict(set)
+        for raw in source.ids:
+            behind = raw.lstrip(bytes(CONTINUATION))
+            if len(behind) < len(raw) and (text := behind.decode(errors="ignore")):
+                self.behind[raw[: -len(behind)]].add(text)
+            text = raw.decode(errors="ignore")
+            front = text.encode()
+            if text.strip(" ") and raw.startswith(front) and len(front) < len(raw):
+                self.before[raw[len(front) :]].add(text)
+
+    def tokens_of(self, characters: list[str], form: str) -> dict[str, tuple[bytes, ...]]:
+        """The tokens of each, but for characters that have an id that is no token."""
+        texts = [form.format(c) for c in characters]
+        results = zip(characters, texts, self.source.encode(texts), strict=True)
+        every = (
+            (c, text, tuple(self.tokens.get(token_id, b"") for token_id in ids))
+            for c, text, ids in results
+        )
+        return {c: tokens for c, text, tokens in every if b"".join(tokens) == text.encode()}
+
+    def look_at(self, characters: Iterable[str]) -> None:
+        """Sees where the original cuts these characters when something stands beside them."""
+        new = [c for c in characters if c in self.alone and c not in self.seen]
+        self.seen.update((c, set()) for c in new)
+        texts = [(c, a, b) for c in new for a, b in self._between(c)]
+        results = self.source.encode([a + c + b for c, a, b in texts])
+        for (c, a, _), ids in zip(texts, results, strict=True):
+            start, width = len(a.encode()), len(c.encode())
+            ends = ends_of(self.tokens.get(token_id, b"") for token_id in ids)
+            self.seen[c].add(frozenset(end - start for end in ends if 0 <= end - start <= width))
+
+    def _between(self, c: str) -> Iterator[tuple[str, str]]:
+        """Texts in front of a character and behind it, those with which it shares tokens included.
+
+        A mark in front of letters begins a word, which may take its last byte: that is left over,
+        since few letters follow a mark without a space. A combining mark does where the expression
+        has it among letters, but emoji that are wide need no variation selector. Left over too are
+        rare letters next to those few with which they share one: ideographs and syllables of
+        several tokens, letters that begin with a token of one byte, and letters beside another
+        script.
+        """
+        raw, rules, normalizer = c.encode(), self.source.rules, self.source.original.normalizer
+        is_mark = rules.kind(c) is Kind.MARK
+        is_wide = unicodedata.east_asian_width(c) == "W"
+        is_rare = is_wide or len(self.alone[c][0]) == 1
+        between = [*BETWEEN, (c, c)]
+        if is_mark or not is_rare:
+            behind = [t for n in range(1, 4) for t in sorted(self.behind.get(raw[-n:], ()))]
+            before = [t for n in range(1, 4) for t in sorted(self.before.get(raw[:n], ()))]
+            between += [("", t) for t in behind if is_mark or _script(t[0]) == _script(c)]
+            between += [(t, "") for t in before if is_mark or _script(t[-1]) == _script(c)]
+        for a, b in between:
+            begins_word = is_mark and b != "" and rules.kind(b[0]) is Kind.LETTER
+            begins_word &= is_wide or b[:1].isalpha()
+            text = a + c + b
+            if not begins_word and (not normalizer or normalizer.normalize_str(text) == text):
+                yield a, b
+
+    def is_apart(self, c: str, length: int = 4) -> bool:
+        """Whether the first bytes of a character are always cut as they are alone, and cut off."""
+        tokens = self.alone.get(c, ())
+        if c not in self.seen or self.behind_space.get(c, (b" ", *tokens)) != (b" ", *tokens):
+            return False
+        alone = {end for end in ends_of(tokens) if end <= length}
+        return all({end for end in ends if end <= length} == alone for ends in self.seen[c])
+
+
+def _script(c: str) -> str:
+    """The script of a letter, as its name begins."""
+    return unicodedata.name(c, "").split(" ")[0]
+
+
+def ends_of(tokens: Iterable[bytes]) -> set[int]:
+    """Where tokens begin and end, in bytes."""
+    ends = [0]
+    for token in tokens:
+        ends.append(ends[-1] + len(token))
+    return set(ends)

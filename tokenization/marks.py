@@ -1,0 +1,256 @@
+"""Marks of several tokens, as most emoji are: made one symbol, to which glue can hold another.
+
+In "\U0001f389(foo" the "(" belongs to the mark in front of it and must not begin the word. Glue can
+hold it to a symbol that is there before words are merged; but the bytes of "\U0001f389" are merged
+among words, and those of other marks of its block are cut in other places. What a character is cut
+into seldom depends on what stands beside it. Where it does not, its tokens of several bytes are
+private letters, which the normalizer writes for the character.
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping, Set
+from itertools import pairwise
+
+from .cuts import Cuts, characters, ends_of
+from .plan import Piece, Role, Stage
+from .pre_tokenizer import Kind
+from .source import Parts, Source, each, merged, merged_without
+from .spelling import REPLACEMENT, rewritten
+from .tokenizer_json import MAX_ID
+
+GLUE = 70_000  # pieces of it, which is enough for all emoji
+MARKS_HELD = 16  # those with which most words begin
+# where most emoji are, so that these come first. Source: Unicode 16, emoji-data.txt
+EMOJI = (
+    *(range(0x2600, 0x27C0), range(0x1F300, 0x1F650), range(0x1F680, 0x1F700)),
+    *(range(0x1F900, 0x1FA00), range(0x1FA70, 0x1FB00)),
+)
+
+
+def parts(source: Source) -> Parts:
+    """Finds the characters that are written by their tokens, and marks that can be one symbol."""
+    if not source.rules.marks_begin_words:
+        return Parts()
+    cuts = Cuts(source)
+    ranks = source.vocabulary.ranks
+    marks = [c for c in source.rules.characters(Kind.MARK) if len(cuts.alone.get(c, ())) > 1]
+    letters = {part for c in marks for part in cuts.alone[c] if len(part) > 1 and part in ranks}
+    pattern = _pattern(letters)
+    holding = [c for c in cuts.alone if pattern.search(c.encode())]
+    cuts.look_at(holding)
+    wrong: set[bytes] = set()
+    for c in holding:
+        if unicodedata.category(c) != "Cn":
+            symbols = _symbols(cuts.alone[c], letters, ranks)
+            wrong.update(_cut_elsewhere(c, symbols, letters, cuts.seen[c]))
+    while True:
+        letters -= wrong
+        of = {c: _symbols(cuts.alone[c], letters, ranks) for c in holding}
+        of = {c: symbols for c, symbols in of.items() if not letters.isdisjoint(symbols)}
+        merges = {raw: rank for raw, rank in ranks.items() if raw not in letters}
+        found = Parts(frozenset(letters), of)
+        found.behind_space.update(_behind_space(found, merges, cuts))
+        wrong = set(_not_merged(found, merges, cuts))
+        if not wrong:
+            break
+    found.joined.extend(_can_be_joined(marks, found, cuts, source))
+    return found
+
+
+def _behind_space(
+    found: Parts, merges: Mapping[bytes, int], cuts: Cuts
+) -> Iterator[tuple[str, tuple[bytes, ...]]]:
+    """The characters of which a space in front makes other tokens, and what the two are written as.
+
+    Of "\u5075" the tokens may be "[e5 81][b5]", and behind a space "[20 e5][81 b5]".
+    """
+    for c in (*cuts.seen, *sorted(cuts.source.spaced)):
+        if tokens := cuts.behind_space.get(c):
+            alone = (b" ", *found.symbols(c.encode(), ()))
+            spelled = found.spelled(tokens)
+            is_the_same = alone == spelled and tuple(merged(alone, merges)) == tokens
+            if not is_the_same and not found.letters.isdisjoint(alone + spelled):
+                yield c, spelled
+
+
+def _pattern(letters: Iterable[bytes]) -> re.Pattern[bytes]:
+    return re.compile(b"|".join(map(re.escape, sorted(letters))))
+
+
+def _symbols(
+    tokens: Iterable[bytes], letters: Set[bytes], ranks: Mapping[bytes, int]
+) -> tuple[bytes, ...]:
+    """What some tokens are made of: letters, and bytes."""
+    found: list[bytes] = []
+    for token in tokens:
+        if len(token) == 1 or token in letters:
+            found.append(token)
+        elif len(two := merged_without({token}, token, ranks)) == 2:
+            found += _symbols(two, letters, ranks)
+        else:
+            found += each(token)
+    return tuple(found)
+
+
+def _cut_elsewhere(
+    c: str, symbols: tuple[bytes, ...], letters: Set[bytes], seen: set[frozenset[int]]
+) -> Iterator[bytes]:
+    """The letters that are cut, or become tokens, where something stands beside the character."""
+    raw = c.encode()
+    alone = set(pairwise(sorted(ends_of(symbols))))
+    for start in range(len(raw)):
+        for end in range(start + 2, len(raw) + 1):
+            if raw[start:end] in letters:
+                is_cut = [any(start < cut < end for cut in ends) for ends in seen]
+                is_token = [
+                    not cut and {start, end} <= ends for cut, ends in zip(is_cut, seen, strict=True)
+                ]
+                if any(is_cut) if (start, end) in alone else any(is_token):
+                    yield raw[start:end]
+
+
+def _not_merged(found: Parts, merges: Mapping[bytes, int], cuts: Cuts) -> Iterator[bytes]:
+    """The letters because of which a token or character would be merged in another way.
+
+    merges: the ranks without those of the letters.
+    """
+    source, letters = cuts.source, found.letters
+    for c in cuts.seen:
+        symbols = found.symbols(c.encode(), ())
+        spelled = found.spelled(cuts.alone[c])
+        if spelled != symbols or tuple(merged(symbols, merges)) != cuts.alone[c]:
+            yield from letters.intersection(symbols + spelled)
+    for c, symbols in found.behind_space.items():
+        if tuple(merged(symbols, merges)) != cuts.behind_space[c]:
+            yield from letters.intersection((*symbols, *found.symbols(c.encode(), ())))
+    pattern, ranks = _pattern(letters), source.vocabulary.ranks
+    for raw in merges:
+        if not pattern.search(raw) or merged(each(raw), ranks) != [raw]:
+            continue
+        head = (source.wide.head(raw) if raw[:1] == b" " else None) or b""
+        symbols = found.symbols(raw[len(head) :], source.kept)
+        if merged((head, *symbols) if head else symbols, merges) != [raw]:
+            yield from letters.intersection(symbols)
+
+
+def _can_be_joined(marks: list[str], found: Parts, cuts: Cuts, source: Source) -> list[str]:
+    """The marks that glue can make one symbol before words are merged, the most frequent first.
+
+    Their symbols are glued from the left, so that no other character may begin with the same and be
+    cut in another way.
+    """
+    ranks = source.vocabulary.ranks
+    forms = {c: _forms(c, found, source) for c in cuts.characters}
+    joined = [c for c, of_c in forms.items() if len(of_c) > 1]
+    given = cuts.tokens_of(joined, " {0}")
+
+    def begins_with(c: str, symbols: tuple[bytes, ...]) -> bool:
+        tokens = given[c] if symbols[0][:1] == b" " and c in given else cuts.alone.get(c, ())
+        length = len(b"".join(symbols).removeprefix(b" "))
+        return tokens[: len(symbols)] == symbols and cuts.is_apart(c, length)
+
+    cuts.look_at(marks)
+    able = [c for c in marks if all(begins_with(c, form) for form in forms[c])]
+    wanted = {form[:end] for c in able for form in forms[c] for end in range(2, len(form))}
+    sharing = {
+        c: [form[:end] for form in of_c for end in range(2, len(form)) if form[:end] in wanted]
+        for c, of_c in forms.items()
+    }
+    cuts.look_at(c for c, beginnings in sharing.items() if beginnings)
+    taken = {
+        beginning
+        for c, beginnings in sharing.items()
+        for beginning in beginnings
+        if not begins_with(c, beginning)
+    }
+
+    def rarity(c: str) -> tuple[bool, int]:
+        is_emoji = any(ord(c) in block for block in EMOJI)
+        return not is_emoji, ranks.get(forms[c][0][0], MAX_ID)
+
+    return [c for c in sorted(able, key=rarity) if taken.isdisjoint(sharing[c])]
+
+
+def _forms(c: str, found: Parts, source: Source) -> list[tuple[bytes, ...]]:
+    """The symbols of a character; and with a space in front, where that is joined to it."""
+    raw = c.encode()
+    forms = [found.symbols(raw, ())]
+    if head := source.wide.head(b" " + raw):
+        forms.append((head, *found.symbols(raw[len(head) - 1 :], ())))
+    return forms
+
+
+# --------------------------------------------------------------------------------- what follows
+
+
+def keys(source: Source, letters: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
+    """Keys for these characters; letters: those of bytes."""
+    found = {raw: source.spell(raw).encode() for raw in source.parts.letters if raw[0] >= 0xC0}
+    for c, symbols in source.parts.of.items():
+        raw = c.encode()
+        while len(symbols[-1]) == 1:  # what is written byte by byte is no part of the key
+            raw, symbols = raw[:-1], symbols[:-1]
+        found.setdefault(raw, source.spell(raw).encode())
+    written = {**letters, **found}
+    starts = {raw[:2] for raw in found}
+    for c in characters(source):
+        raw = c.encode()
+        if raw[:2] in starts and c not in source.kept:
+            spelled = source.spell(raw).encode()
+            if rewritten(raw, written, 4) != spelled:
+                found[raw] = spelled
+    of_heads = (
+        c
+        for c in source.parts.of
+        for form in _forms(c, source.parts, source)[1:]
+        if not source.parts.letters.isdisjoint(form)
+    )
+    for c in (*source.parts.behind_space, *of_heads):
+        found[b" " + c.encode()] = source.spell(b" " + c.encode()).encode()
+    return found
+
+
+def letters_to_text(source: Source) -> dict[bytes, bytes]:
+    """Denormalizer keys: whole characters, and U+FFFD for parts of them."""
+    keys: dict[bytes, bytes] = {}
+    for letter in source.parts.letters:
+        count = 1 if letter[0] >= 0xC0 else len(letter)
+        keys[source.spell(letter).encode()] = count * REPLACEMENT
+    for c, symbols in source.parts.of.items():
+        for end in range(2, len(symbols)):
+            beginning = "".join(map(source.spell, symbols[:end]))
+            keys.setdefault(beginning.encode(), REPLACEMENT)
+        keys[source.spell(c.encode()).encode()] = c.encode()
+    return keys
+
+
+def glue(source: Source, words: Mapping[str, int]) -> Iterator[Piece]:
+    """Glue for these marks, for each with the marks that may not begin a word, and with a tab.
+
+    words: the marks with which words begin -> how many do.
+    """
+    plain = [mark for mark in words if mark < "\x80"]
+    most = sorted(plain, key=words.__getitem__, reverse=True)[:MARKS_HELD]
+    spent = 0
+    for c in source.parts.joined:
+        forms = _forms(c, source.parts, source)
+        spaces = "\t" if len(forms) > 1 else "\t "
+        pieces = [piece for form in forms for piece in _joined(form, source)]
+        pieces += [
+            Piece(space + piece.text, Role.GLUE, Stage.CUT)
+            for piece in _joined(forms[0], source)
+            for space in spaces
+        ]
+        wholes = ["".join(map(source.spell, form)) for form in forms]
+        pieces += [Piece(c + mark, Role.GLUE, Stage.HOLD, 1) for c in wholes for mark in most]
+        yield from pieces
+        spent += len(pieces)
+        if spent > GLUE:
+            return
+
+
+def _joined(form: tuple[bytes, ...], source: Source) -> Iterator[Piece]:
+    letters = [source.spell(symbol) for symbol in form]
+    for end in range(2, len(letters) + 1):
+        yield Piece("".join(letters[:end]), Role.GLUE, Stage.JOIN)
