@@ -1,10 +1,10 @@
 """Where the original cuts characters of several bytes: alone, and next to others."""
 
+import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
-from .expression import SURROGATES
 from .pre_tokenizer import Kind
 from .source import Source
 from .spelling import CONTINUATION
@@ -15,30 +15,43 @@ BETWEEN = (
     *(("", "a"), ("a", ""), ("(", "("), ("", '",'), ("\n", "\n"), ("1", "1")),
     *(("\u306e", ""), ("", "\u306e"), ("", "\ufe0f"), ("", "\u200d")),
 )
-FIRST_OF_THREE_BYTES, PLANE_14, LAST_PLANES = 0x800, 0xE0000, 0xF0000
+FIRST_OF_THREE_BYTES = 0x800
+PRIVATE_USE, PLANE_14 = range(0xE000, 0xF900), range(0xE0000, 0xE01F0)
 
 
 def characters(source: Source) -> list[str]:
     """The characters of three bytes and more, those of private use and of plane 14 as well."""
-    points = (p for p in range(FIRST_OF_THREE_BYTES, LAST_PLANES) if p not in SURROGATES)
-    others = [chr(p) for p in points if p >= PLANE_14 or unicodedata.category(chr(p)) == "Co"]
-    assigned = (c for c in others if unicodedata.category(c) != "Cn")
-    return sorted({*wide_characters(source), *assigned})
+    assigned = (c for c in map(chr, PLANE_14) if unicodedata.category(c) != "Cn")
+    return sorted({*wide_characters(source), *map(chr, PRIVATE_USE), *assigned})
 
 
 class Cuts:
     """How a tokenizer cuts characters of three bytes and more that are not one letter.
 
-    characters: all of them; alone: character -> its tokens; behind_space: likewise with a space
-    that may be joined to it, where no letter is written for the two; seen: where tokens begin and
-    end in a character, in bytes, for each of the texts that it was looked at in.
+    marks: those of several tokens; parts: their tokens of several bytes; characters: these, and
+    others that have such a part in them or begin with the same two bytes; alone: character -> its
+    tokens; behind_space: likewise with a space that may be joined to it, where no letter is written
+    for the two; seen: where tokens begin and end in a character, in bytes, for each of the texts
+    that it was looked at in.
     """
 
     def __init__(self, source: Source) -> None:
         self.source = source
         self.tokens = source.vocabulary.tokens
-        self.characters = [c for c in characters(source) if c not in source.kept]
-        self.alone = self.tokens_of(self.characters, "{0}")
+        marks = source.rules.characters(Kind.MARK, FIRST_OF_THREE_BYTES)
+        self.alone = self.tokens_of([c for c in marks if c not in source.kept], "{0}")
+        self.marks = [c for c, tokens in self.alone.items() if len(tokens) > 1]
+        parts = {part for c in self.marks for part in self.alone[c] if len(part) > 1}
+        self.parts = parts.intersection(source.vocabulary.ranks)
+        starts, pattern = {c.encode()[:2] for c in self.marks}, pattern_of(self.parts)
+        self.characters = [
+            c
+            for c in characters(source)
+            if c not in source.kept
+            and ((raw := c.encode())[:2] in starts or pattern.search(raw) is not None)
+        ]
+        others = [c for c in self.characters if c not in self.alone]
+        self.alone |= self.tokens_of(others, "{0}")
         spaced = [
             c
             for c in (*self.characters, *sorted(source.spaced))
@@ -113,6 +126,11 @@ class Cuts:
             return False
         alone = {end for end in ends_of(tokens) if end <= length}
         return all({end for end in ends if end <= length} == alone for ends in self.seen[c])
+
+
+def pattern_of(parts: Iterable[bytes]) -> re.Pattern[bytes]:
+    """Finds any of these bytes."""
+    return re.compile(b"|".join(map(re.escape, sorted(parts))) or b"(?!)")
 
 
 def _script(c: str) -> str:

@@ -7,14 +7,12 @@ into seldom depends on what stands beside it. Where it does not, its tokens of s
 private letters, which the normalizer writes for the character.
 """
 
-import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Set
 from itertools import pairwise
 
-from .cuts import Cuts, characters, ends_of
+from .cuts import Cuts, characters, ends_of, pattern_of
 from .plan import Piece, Role, Stage
-from .pre_tokenizer import Kind
 from .source import Parts, Source, each, merged, merged_without
 from .spelling import REPLACEMENT, rewritten
 from .tokenizer_json import MAX_ID
@@ -33,10 +31,8 @@ def parts(source: Source) -> Parts:
     if not source.rules.marks_begin_words:
         return Parts()
     cuts = Cuts(source)
-    ranks = source.vocabulary.ranks
-    marks = [c for c in source.rules.characters(Kind.MARK) if len(cuts.alone.get(c, ())) > 1]
-    letters = {part for c in marks for part in cuts.alone[c] if len(part) > 1 and part in ranks}
-    pattern = _pattern(letters)
+    ranks, letters = source.vocabulary.ranks, cuts.parts
+    pattern = pattern_of(letters)
     holding = [c for c in cuts.alone if pattern.search(c.encode())]
     cuts.look_at(holding)
     wrong: set[bytes] = set()
@@ -45,7 +41,7 @@ def parts(source: Source) -> Parts:
             symbols = _symbols(cuts.alone[c], letters, ranks)
             wrong.update(_cut_elsewhere(c, symbols, letters, cuts.seen[c]))
     while True:
-        letters -= wrong
+        letters = letters - wrong
         of = {c: _symbols(cuts.alone[c], letters, ranks) for c in holding}
         of = {c: symbols for c, symbols in of.items() if not letters.isdisjoint(symbols)}
         merges = {raw: rank for raw, rank in ranks.items() if raw not in letters}
@@ -54,7 +50,7 @@ def parts(source: Source) -> Parts:
         wrong = set(_not_merged(found, merges, cuts))
         if not wrong:
             break
-    found.joined.extend(_can_be_joined(marks, found, cuts, source))
+    found.joined.extend(_can_be_joined(found, cuts, source))
     return found
 
 
@@ -72,10 +68,6 @@ def _behind_space(
             is_the_same = alone == spelled and tuple(merged(alone, merges)) == tokens
             if not is_the_same and not found.letters.isdisjoint(alone + spelled):
                 yield c, spelled
-
-
-def _pattern(letters: Iterable[bytes]) -> re.Pattern[bytes]:
-    return re.compile(b"|".join(map(re.escape, sorted(letters))))
 
 
 def _symbols(
@@ -124,7 +116,7 @@ def _not_merged(found: Parts, merges: Mapping[bytes, int], cuts: Cuts) -> Iterat
     for c, symbols in found.behind_space.items():
         if tuple(merged(symbols, merges)) != cuts.behind_space[c]:
             yield from letters.intersection((*symbols, *found.symbols(c.encode(), ())))
-    pattern, ranks = _pattern(letters), source.vocabulary.ranks
+    pattern, ranks = pattern_of(letters), source.vocabulary.ranks
     for raw in merges:
         if not pattern.search(raw) or merged(each(raw), ranks) != [raw]:
             continue
@@ -134,7 +126,7 @@ def _not_merged(found: Parts, merges: Mapping[bytes, int], cuts: Cuts) -> Iterat
             yield from letters.intersection(symbols)
 
 
-def _can_be_joined(marks: list[str], found: Parts, cuts: Cuts, source: Source) -> list[str]:
+def _can_be_joined(found: Parts, cuts: Cuts, source: Source) -> list[str]:
     """The marks that glue can make one symbol before words are merged, the most frequent first.
 
     Their symbols are glued from the left, so that no other character may begin with the same and be
@@ -150,8 +142,8 @@ def _can_be_joined(marks: list[str], found: Parts, cuts: Cuts, source: Source) -
         length = len(b"".join(symbols).removeprefix(b" "))
         return tokens[: len(symbols)] == symbols and cuts.is_apart(c, length)
 
-    cuts.look_at(marks)
-    able = [c for c in marks if all(begins_with(c, form) for form in forms[c])]
+    cuts.look_at(cuts.marks)
+    able = [c for c in cuts.marks if all(begins_with(c, form) for form in forms[c])]
     wanted = {form[:end] for c in able for form in forms[c] for end in range(2, len(form))}
     sharing = {
         c: [form[:end] for form in of_c for end in range(2, len(form)) if form[:end] in wanted]
@@ -235,15 +227,15 @@ def glue(source: Source, words: Mapping[str, int]) -> Iterator[Piece]:
     spent = 0
     for c in source.parts.joined:
         forms = _forms(c, source.parts, source)
-        spaces = "\t" if len(forms) > 1 else "\t "
-        pieces = [piece for form in forms for piece in _joined(form, source)]
-        pieces += [
-            Piece(space + piece.text, Role.GLUE, Stage.CUT)
-            for piece in _joined(forms[0], source)
-            for space in spaces
-        ]
         wholes = ["".join(map(source.spell, form)) for form in forms]
-        pieces += [Piece(c + mark, Role.GLUE, Stage.HOLD, 1) for c in wholes for mark in most]
+        pieces = [piece for form in forms for piece in _joined(form, source)]
+        held = [Piece(whole + mark, Role.GLUE, Stage.HOLD, 1) for whole in wholes for mark in most]
+        # a space that is not joined is cut off those in front of it, as a tab is
+        cut_off = [("\t", piece) for piece in _joined(forms[0], source)]
+        if len(forms) == 1:
+            cut_off += [(" ", piece) for piece in (*pieces, *held)]
+        pieces += held
+        pieces += [Piece(space + piece.text, Role.GLUE, Stage.CUT) for space, piece in cut_off]
         yield from pieces
         spent += len(pieces)
         if spent > GLUE:
