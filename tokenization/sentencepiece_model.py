@@ -34,8 +34,9 @@ The trap in all of this: an id has one spelling, and each character of the norma
 in some id. A cut can therefore not be written into the text; it must follow from letters that are
 there, from the order of merges, or from glue. A mark that may begin a word ("(foo") may not when a
 mark or a space stands in front of it: runs of marks are merged first, and glue binds such a mark to
-its run. Numbers in groups of three are keys of two and three digits, which take the text from the
-left as the expression does: "12345" in Llama 3 is the key "123" and the key "45".
+its run; an emoji of several tokens is written by them, each a letter, so that it is one symbol by
+then (`marks`). Numbers in groups of three are keys of two and three digits, which take the text
+from the left as the expression does: "12345" in Llama 3 is the key "123" and the key "45".
 
 Where glue for all cases would be many megabytes, it is made for the most frequent of them, judged
 by the ranks of merges (`glue`, `wide`). What is left over is rare (docs/tokenizers.md has rates):
@@ -44,10 +45,10 @@ by the ranks of merges (`glue`, `wide`). What is left over is rare (docs/tokeniz
 - contractions that are not one token, as "'Ve" in Llama 3, when letters follow ("'Version'"); those
   that o200k takes as the end of a word, likewise;
 - groups of numbers of several scripts, beyond Latin-1; runs of three kinds of spaces and more;
-- a mark that begins a word behind a mark of two bytes and several tokens, behind one whose bytes
-  merge in another order than its neighbours', and behind three marks and more of which some are
-  beyond ASCII and rare; tabs in front of rare pairs of marks, and of rare words where a vocabulary
-  is large;
+- a mark that begins a word behind a mark of several tokens that is no emoji, has two bytes, or
+  gives its last byte to a token with what follows it, and behind three marks and more of which some
+  are beyond ASCII and rare; an emoji directly in front of those letters with which it shares one;
+  tabs in front of rare pairs of marks, and of rare words where a vocabulary is large;
 - combining marks behind marks where they are letters too and few words begin with them;
 - letters beyond ASCII that an expression cuts from ASCII ones (DeepSeek's "-Pr|äs"), and from those
   of another case where a token ends inside of one (o200k's "Начало|След");
