@@ -9,12 +9,12 @@ private letters, which the normalizer writes for the character.
 
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Set
-from itertools import pairwise
+from itertools import pairwise, product
 
 from .cuts import Cuts, characters, ends_of, pattern_of
 from .plan import Piece, Role, Stage
 from .source import Parts, Source, each, merged, merged_without
-from .spelling import REPLACEMENT, rewritten
+from .spelling import CONTINUATION, REPLACEMENT, rewritten
 from .tokenizer_json import MAX_ID
 
 GLUE = 70_000  # pieces of it, which is enough for all emoji
@@ -204,17 +204,37 @@ def keys(source: Source, letters: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
 
 
 def letters_to_text(source: Source) -> dict[bytes, bytes]:
-    """Denormalizer keys: whole characters, and U+FFFD for parts of them."""
+    """Denormalizer keys: whole characters, and U+FFFD for parts of them.
+
+    Those that Unicode does not assign are written by the keys of their block, and come back too.
+    """
     keys: dict[bytes, bytes] = {}
     for letter in source.parts.letters:
         count = 1 if letter[0] >= 0xC0 else len(letter)
         keys[source.spell(letter).encode()] = count * REPLACEMENT
-    for c, symbols in source.parts.of.items():
-        for end in range(2, len(symbols)):
-            beginning = "".join(map(source.spell, symbols[:end]))
-            keys.setdefault(beginning.encode(), REPLACEMENT)
-        keys[source.spell(c.encode()).encode()] = c.encode()
+    for symbols in _written(source):
+        letters = [source.spell(symbol) for symbol in symbols]
+        for end in range(2, len(letters)):
+            keys.setdefault("".join(letters[:end]).encode(), REPLACEMENT)
+        keys["".join(letters).encode()] = b"".join(symbols)
     return keys
+
+
+def _written(source: Source) -> Iterator[tuple[bytes, ...]]:
+    """All that characters are written as, with any bytes behind what a key may take."""
+    parts = source.parts
+    yield from parts.of.values()
+    for symbols in parts.behind_space.values():
+        yield symbols[1:]  # the space is a character of its own
+    beginnings: set[tuple[bytes, ...]] = {(raw,) for raw in parts.letters if raw[0] >= 0xC0}
+    for symbols in parts.of.values():
+        last = max(i for i, symbol in enumerate(symbols) if len(symbol) > 1)
+        beginnings.add(symbols[: last + 1])
+    for symbols in sorted(beginnings):
+        lead = symbols[0][0]
+        missing = 2 + (lead >= 0xE0) + (lead >= 0xF0) - len(b"".join(symbols))
+        for behind in product(CONTINUATION, repeat=missing):
+            yield (*symbols, *(bytes([byte]) for byte in behind))
 
 
 def glue(source: Source, words: Mapping[str, int]) -> Iterator[Piece]:

@@ -14,7 +14,7 @@ from .tokenizer_json import MAX_ID, Vocabulary
 
 # Pieces of tokens and of rare glue: SentencePiece models of more would be larger than 20 MB. What a
 # vocabulary leaves goes to words behind a tab, and in parts to what is rarer still.
-PIECES = 330_000
+PIECES = 325_000
 # characters, and where a token begins or ends inside of one its bytes there
 CHARACTERS_AND_PARTS = re.compile("[\udcc0-\udcff]?[\udc80-\udcbf]+|.", re.DOTALL)
 

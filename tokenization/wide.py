@@ -9,13 +9,15 @@ private letter, which no merge makes.
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
+from itertools import product
 
 from .pre_tokenizer import Kind
 from .source import Source, Spaced, decoded, merged_without
-from .spelling import REPLACEMENT, spell
+from .spelling import CONTINUATION, REPLACEMENT, spell
 from .tokenizer_json import MAX_ID
 
 FEW_WORDS = 10  # tokens
+MOST_MISSING = 2  # bytes of a character, all of which come back whatever it is
 SPACES_KEYED = 16  # spaces in front of one beyond ASCII that one key takes
 
 
@@ -142,7 +144,10 @@ def _keys_of_spaces(source: Source) -> dict[bytes, bytes]:
 
 
 def letters_to_text(source: Source) -> dict[bytes, bytes]:
-    """Denormalizer keys for such letters: whole characters, and U+FFFD for the parts of one."""
+    """Denormalizer keys for such letters: whole characters, and U+FFFD for the parts of one.
+
+    Those that Unicode does not assign are written by the keys of their block, and come back too.
+    """
     keys: dict[bytes, bytes] = {}
     for text in wide_characters(source):
         raw = b" " + text.encode()
@@ -152,6 +157,12 @@ def letters_to_text(source: Source) -> dict[bytes, bytes]:
             for end in range(1, len(letters)):
                 keys[letters[:end].encode()] = b" " + REPLACEMENT
             keys[letters.encode()] = raw
+    for head in source.wide.tokens:
+        missing = 2 + (head[1] >= 0xE0) + (head[1] >= 0xF0) - len(head[1:])
+        for behind in product(CONTINUATION, repeat=missing) if 0 < missing <= MOST_MISSING else ():
+            letters = source.private[source.ids[head]] + spell(bytes(behind))
+            keys.setdefault(letters.encode(), head + bytes(behind))
+            keys.setdefault(letters[:-1].encode(), b" " + REPLACEMENT)
     return keys
 
 

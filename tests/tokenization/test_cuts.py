@@ -171,6 +171,8 @@ def test_a_mark_behind_an_emoji_begins_no_word(rebuild_document: Any) -> None:
     letters = "\u1525\u5525\u5514"
     texts += [form.format(c) for c in letters for form in ("{0}(x", " {0}", "x{0}{0}")]
     assert rebuilt.differing(texts) == []
+    unassigned = ["\U0001f7fa", " \U0001f7fa", " \U0001f7fa(x", "a\U0001f94f"]
+    assert [rebuilt.processor.decode(rebuilt.got(text)) for text in unassigned] == unassigned
 
 
 def test_a_number_behind_a_space_that_takes_its_first_byte(rebuild_document: Any) -> None:
