@@ -158,10 +158,13 @@ def _can_be_joined(found: Parts, cuts: Cuts, source: Source) -> list[str]:
     }
 
     def rarity(c: str) -> tuple[bool, int]:
-        is_emoji = any(ord(c) in block for block in EMOJI)
-        return not is_emoji, ranks.get(forms[c][0][0], MAX_ID)
+        return not _is_emoji(c), ranks.get(forms[c][0][0], MAX_ID)
 
     return [c for c in sorted(able, key=rarity) if taken.isdisjoint(sharing[c])]
+
+
+def _is_emoji(c: str) -> bool:
+    return any(ord(c) in block for block in EMOJI)
 
 
 def _forms(c: str, found: Parts, source: Source) -> list[tuple[bytes, ...]]:
@@ -244,12 +247,17 @@ def glue(source: Source, words: Mapping[str, int]) -> Iterator[Piece]:
     """
     plain = [mark for mark in words if mark < "\x80"]
     most = sorted(plain, key=words.__getitem__, reverse=True)[:MARKS_HELD]
+    most += filter(_is_emoji, words)  # as "\u2764" does with a variation selector behind it
     spent = 0
     for c in source.parts.joined:
         forms = _forms(c, source.parts, source)
         wholes = ["".join(map(source.spell, form)) for form in forms]
         pieces = [piece for form in forms for piece in _joined(form, source)]
-        held = [Piece(whole + mark, Role.GLUE, Stage.HOLD, 1) for whole in wholes for mark in most]
+        held = [
+            Piece(whole + source.spell(mark.encode()), Role.GLUE, Stage.HOLD, 1)
+            for whole in wholes
+            for mark in most
+        ]
         # a space that is not joined is cut off those in front of it, as a tab is
         cut_off = [("\t", piece) for piece in _joined(forms[0], source)]
         if len(forms) == 1:
