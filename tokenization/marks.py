@@ -13,7 +13,8 @@ from itertools import pairwise, product
 
 from .cuts import Cuts, characters, ends_of, pattern_of
 from .plan import Piece, Role, Stage
-from .source import Parts, Source, each, merged, merged_without
+from .pre_tokenizer import Kind
+from .source import Parts, Source, each, merged, merged_without, words_beginning
 from .spelling import CONTINUATION, REPLACEMENT, rewritten
 from .tokenizer_json import MAX_ID
 
@@ -28,7 +29,7 @@ EMOJI = (
 
 def parts(source: Source) -> Parts:
     """Finds the characters that are written by their tokens, and marks that can be one symbol."""
-    if not source.rules.marks_begin_words:
+    if not source.rules.marks_begin_words or not _begin_words(source):
         return Parts()
     cuts = Cuts(source)
     ranks, letters = source.vocabulary.ranks, cuts.parts
@@ -52,6 +53,13 @@ def parts(source: Source) -> Parts:
             break
     found.joined.extend(_can_be_joined(found, cuts, source))
     return found
+
+
+def _begin_words(source: Source) -> bool:
+    """Whether a token begins with a mark in ASCII and goes on with a letter."""
+    kind = source.rules.kind
+    begun = (words_beginning(raw, source) for raw in source.ids if raw[:1] < b"\x80")
+    return any(text is not None and kind(text[0]) is Kind.MARK for text in begun)
 
 
 def _behind_space(
