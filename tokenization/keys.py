@@ -126,6 +126,8 @@ def _composed(keys: Mapping[bytes, bytes], letters: Mapping[bytes, bytes]) -> di
     """Keys for the decomposed forms of each character, written as the character itself is."""
     nfc, longest = NFC(), max(map(len, keys))
     all_written = {**letters, **keys}
+    # keys of a space and the first bytes of a block would take those of a form
+    behind_space = {raw[1:3] for raw in keys if raw[:1] == b" "}
     added: dict[bytes, bytes] = {}
 
     def write(raw: bytes) -> bytes:
@@ -143,6 +145,8 @@ def _composed(keys: Mapping[bytes, bytes], letters: Mapping[bytes, bytes]) -> di
         for form in forms - {whole}:
             if nfc.normalize_str(form) == whole:
                 added[form.encode()] = write(whole.encode())
+                if len(form) == 1 and form.encode()[:2] in behind_space:
+                    added[f" {form}".encode()] = write(f" {whole}".encode())
     for form in _forms_out_of_order(nfc):
         added[form.encode()] = write(nfc.normalize_str(form).encode())
     return added
