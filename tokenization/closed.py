@@ -7,11 +7,11 @@ off from: that is done before, but for tokens that a mark may begin with as well
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 
-from .edges import LATE, begun, ended
+from .edges import LATE
 from .plan import Piece, Role, Stage
 from .pre_tokenizer import Kind
 from .source import Source, is_lone, merged_without
-from .spelling import spell
+from .spelling import begun, ended, spell
 
 CUT, CLOSED = 1, 2  # ranks in REJOIN, behind what is rejoined there and before what is late
 REJOINED = 2**20 - 1  # likewise of what is rejoined behind all that

@@ -1,13 +1,12 @@
 """Where the original cuts characters of several bytes: alone, and next to others."""
 
-import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
 from .pre_tokenizer import Kind
-from .source import Source
-from .spelling import CONTINUATION
+from .source import Source, pattern_of
+from .spelling import begun, ended
 from .wide import wide_characters
 
 # what a character is put between, to see whether it is cut in the same way
@@ -63,13 +62,12 @@ class Cuts:
         self.behind: dict[bytes, set[str]] = defaultdict(set)
         self.before: dict[bytes, set[str]] = defaultdict(set)
         for raw in source.ids:
-            behind = raw.lstrip(bytes(CONTINUATION))
-            if len(behind) < len(raw) and (text := behind.decode(errors="ignore")):
-                self.behind[raw[: -len(behind)]].add(text)
-            text = raw.decode(errors="ignore")
-            front = text.encode()
-            if text.strip(" ") and raw.startswith(front) and len(front) < len(raw):
-                self.before[raw[len(front) :]].add(text)
+            end, beginning = ended(raw), begun(raw)
+            text = raw[end : len(raw) - len(beginning)].decode(errors="ignore")
+            if end and text:
+                self.behind[raw[:end]].add(text)
+            elif beginning and text.strip(" "):
+                self.before[beginning].add(text)
 
     def tokens_of(self, characters: list[str], form: str) -> dict[str, tuple[bytes, ...]]:
         """The tokens of each, but for characters that have an id that is no token."""
@@ -126,11 +124,6 @@ class Cuts:
             return False
         alone = {end for end in ends_of(tokens) if end <= length}
         return all({end for end in ends if end <= length} == alone for ends in self.seen[c])
-
-
-def pattern_of(parts: Iterable[bytes]) -> re.Pattern[bytes]:
-    """Finds any of these bytes."""
-    return re.compile(b"|".join(map(re.escape, sorted(parts))) or b"(?!)")
 
 
 def _script(c: str) -> str:

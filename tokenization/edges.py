@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from .pre_tokenizer import Kind, PreTokenizer
 from .source import Source, decoded
-from .spelling import CONTINUATION, spell
+from .spelling import begun, ended, spell, width_of
 
 LATE = 3  # where the ranks of late tokens begin in REJOIN (`closed` has those before)
 OTHERS = 100  # marks to each other character that begins like them and is too rare to be looked at
@@ -55,21 +55,10 @@ def _is_edge(raw: bytes, surplus: Mapping[bytes, int]) -> bool:
     return ended(raw) > 0 or surplus[begun(raw)] < 0
 
 
-def ended(raw: bytes) -> int:
-    """How many bytes a token begins with that are the last ones of a character."""
-    return len(raw) - len(raw.lstrip(bytes(CONTINUATION)))
-
-
-def begun(raw: bytes) -> bytes:
-    """The first bytes of a character that a token ends with."""
-    whole = raw[ended(raw) :].decode(errors="ignore")
-    return raw[ended(raw) + len(whole.encode()) :]
-
-
 def _missing(raw: bytes) -> int:
     """How many bytes the character needs that a token ends in."""
     lead = begun(raw)
-    return 2 + (lead[0] >= 0xE0) + (lead[0] >= 0xF0) - len(lead) if lead else 0
+    return width_of(lead[0]) - len(lead) if lead else 0
 
 
 def _with_rivals(edges: set[bytes], of_marks: set[bytes], ranks: Mapping[bytes, int]) -> set[bytes]:

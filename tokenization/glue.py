@@ -10,8 +10,8 @@ from . import closed, marks
 from .plan import Piece, Role, Stage
 from .pre_tokenizer import Kind, PreTokenizer
 from .runs import last_spaces
-from .source import Source, decoded, is_lone, words_beginning
-from .spelling import spell
+from .source import Source, decoded, is_lone
+from .spelling import spell, width_of
 from .tokenizer_json import MAX_ID
 
 LEAD_BYTES = range(0xC2, 0xF5)
@@ -31,7 +31,7 @@ def all_glue(source: Source) -> Iterator[Piece]:
     """All glue, the same text more than once where two rules ask for it."""
     held = list(_held_marks(source))
     yield from held
-    yield from marks.glue(source, _words_by_mark(source))
+    yield from marks.glue(source, source.words_by_mark)
     yield from _letters_held(source)
     lines = list(_held_newlines(source))
     yield from lines
@@ -60,7 +60,7 @@ def _held_marks(source: Source) -> Iterator[Piece]:
     ids = source.ids
     if not source.marks_come_first:
         return
-    words = _words_by_mark(source)
+    words = source.words_by_mark
     runs = [" ", *(text for text in map(decoded, ids) if text and _is_mark_run(text, source))]
     pairs = [(run, mark) for run in runs for mark in words if (run + mark).encode() not in ids]
     pairs = _affordable(pairs, words, source)
@@ -162,31 +162,11 @@ def _given_as_parts(texts: Sequence[tuple[str, ...]], source: Source) -> Iterato
             yield parts
 
 
-def _is_letter_mark(character: str, source: Source) -> bool:
-    known = character < "\x80" or character in source.kept
-    return known and source.rules.kind(character) is Kind.MARK
-
-
 def _is_mark_run(text: str, source: Source) -> bool:
     """Whether a token is marks alone, or behind one space."""
     if source.ids[text.encode()] in source.private and text.encode() not in source.comments:
         return False
-    return all(_is_letter_mark(c, source) for c in text.removeprefix(" "))
-
-
-def _words_by_mark(source: Source) -> dict[str, int]:
-    """The marks with which tokens of letters begin, or of the first bytes of a letter: how many.
-
-    Where no mark begins a word, only those of contractions.
-    """
-    found = Counter[str]()
-    for raw in source.ids:
-        text = words_beginning(raw, source)
-        if text is not None and _is_letter_mark(text[0], source):
-            found[text[0]] += 1
-    if not source.rules.marks_begin_words:
-        found &= Counter({text[0]: len(source.ids) for text in source.rules.contractions})
-    return dict(sorted(found.items()))
+    return all(source.is_letter_mark(c) for c in text.removeprefix(" "))
 
 
 def _held_newlines(source: Source) -> Iterator[Piece]:
@@ -229,7 +209,7 @@ def _lines_of_marks(source: Source) -> Iterator[str]:
     for text in map(decoded, source.ids):
         if text is not None and text[-1:] in source.rules.mark_endings:
             body = text.rstrip(endings).removeprefix(" ")
-            if body and all(_is_letter_mark(c, source) for c in body):
+            if body and all(source.is_letter_mark(c) for c in body):
                 yield text
 
 
@@ -388,8 +368,7 @@ def _cuts_spaces(raw: bytes, rules: PreTokenizer, leads_without_cut: set[int]) -
     lead = raw[0]
     if lead >= 0x80 and lead not in LEAD_BYTES:
         return False  # no character begins with it
-    length = 1 + (lead >= 0xC2) + (lead >= 0xE0) + (lead >= 0xF0)
-    character = decoded(raw[:length])
+    character = decoded(raw[: width_of(lead)])
     # a token that is the beginning of a space or number is hidden in the symbol rejoined from it
     return lead not in leads_without_cut if character is None else _cuts(character, rules)
 

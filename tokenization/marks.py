@@ -11,11 +11,10 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Set
 from itertools import pairwise, product
 
-from .cuts import Cuts, characters, ends_of, pattern_of
+from .cuts import Cuts, characters, ends_of
 from .plan import Piece, Role, Stage
-from .pre_tokenizer import Kind
-from .source import Parts, Source, each, merged, merged_without, words_beginning
-from .spelling import CONTINUATION, REPLACEMENT, rewritten
+from .source import Parts, Source, each, merged, merged_without, pattern_of
+from .spelling import CONTINUATION, REPLACEMENT, rewritten, width_of
 from .tokenizer_json import MAX_ID
 
 GLUE = 70_000  # pieces of it, which is enough for all emoji
@@ -29,7 +28,8 @@ EMOJI = (
 
 def parts(source: Source) -> Parts:
     """Finds the characters that are written by their tokens, and marks that can be one symbol."""
-    if not source.rules.marks_begin_words or not _begin_words(source):
+    begin_words = any(mark < "\x80" for mark in source.words_by_mark)
+    if not source.rules.marks_begin_words or not begin_words:
         return Parts()
     cuts = Cuts(source)
     ranks, letters = source.vocabulary.ranks, cuts.parts
@@ -53,13 +53,6 @@ def parts(source: Source) -> Parts:
             break
     found.joined.extend(_can_be_joined(found, cuts, source))
     return found
-
-
-def _begin_words(source: Source) -> bool:
-    """Whether a token begins with a mark in ASCII and goes on with a letter."""
-    kind = source.rules.kind
-    begun = (words_beginning(raw, source) for raw in source.ids if raw[:1] < b"\x80")
-    return any(text is not None and kind(text[0]) is Kind.MARK for text in begun)
 
 
 def _behind_space(
@@ -124,9 +117,9 @@ def _not_merged(found: Parts, merges: Mapping[bytes, int], cuts: Cuts) -> Iterat
     for c, symbols in found.behind_space.items():
         if tuple(merged(symbols, merges)) != cuts.behind_space[c]:
             yield from letters.intersection((*symbols, *found.symbols(c.encode(), ())))
-    pattern, ranks = pattern_of(letters), source.vocabulary.ranks
+    ranks = source.vocabulary.ranks
     for raw in merges:
-        if not pattern.search(raw) or merged(each(raw), ranks) != [raw]:
+        if not found.pattern.search(raw) or merged(each(raw), ranks) != [raw]:
             continue
         head = (source.wide.head(raw) if raw[:1] == b" " else None) or b""
         symbols = found.symbols(raw[len(head) :], source.kept)
@@ -242,8 +235,7 @@ def _written(source: Source) -> Iterator[tuple[bytes, ...]]:
         last = max(i for i, symbol in enumerate(symbols) if len(symbol) > 1)
         beginnings.add(symbols[: last + 1])
     for symbols in sorted(beginnings):
-        lead = symbols[0][0]
-        missing = 2 + (lead >= 0xE0) + (lead >= 0xF0) - len(b"".join(symbols))
+        missing = width_of(symbols[0][0]) - len(b"".join(symbols))
         for behind in product(CONTINUATION, repeat=missing):
             yield (*symbols, *(bytes([byte]) for byte in behind))
 

@@ -1,6 +1,7 @@
 """What is compiled, and what all parts of the compiler ask about it."""
 
 import re
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -59,7 +60,7 @@ class Late:
 
 @dataclass(frozen=True)
 class Parts:
-    """Characters beyond ASCII that are written by their tokens (`parts`).
+    """Characters beyond ASCII that are written by their tokens (`marks`).
 
     letters: the tokens of several bytes that are private letters; of: character -> these, and its
     other bytes; behind_space: likewise with a space in front, where that makes other tokens;
@@ -74,7 +75,7 @@ class Parts:
     @cached_property
     def pattern(self) -> re.Pattern[bytes]:
         """Finds any of the letters."""
-        return re.compile(b"|".join(map(re.escape, sorted(self.letters))))
+        return pattern_of(self.letters)
 
     def symbols(self, raw: bytes, kept: Collection[str]) -> tuple[bytes, ...]:
         """What some bytes are written as: these letters, kept characters and single bytes."""
@@ -173,6 +174,26 @@ class Source:
         results = self.encode(short)
         return tuple(t for t, ids in zip(short, results, strict=True) if len(ids) == 2)
 
+    def is_letter_mark(self, character: str) -> bool:
+        """Whether a mark is one letter, as all in ASCII are."""
+        known = character < "\x80" or character in self.kept
+        return known and self.rules.kind(character) is Kind.MARK
+
+    @cached_property
+    def words_by_mark(self) -> dict[str, int]:
+        """The marks with which tokens of letters, or of first bytes of one, begin -> how many do.
+
+        Where no mark begins a word, only those of contractions.
+        """
+        found = Counter[str]()
+        for raw in self.ids:
+            text = words_beginning(raw, self)
+            if text is not None and self.is_letter_mark(text[0]):
+                found[text[0]] += 1
+        if not self.rules.marks_begin_words:
+            found &= Counter({text[0]: len(self.ids) for text in self.rules.contractions})
+        return dict(sorted(found.items()))
+
     @cached_property
     def runs_of_spaces(self) -> list[str]:
         """The tokens that are several spaces."""
@@ -223,7 +244,7 @@ class Source:
     def _spelled(self, raw: bytes) -> str:
         """How bytes are written where no space in front is joined to them."""
         letters = self.parts.letters
-        if not letters or not self.parts.pattern.search(raw):
+        if not self.parts.pattern.search(raw):
             return spell(raw, self.kept)
         return "".join(
             [
@@ -268,6 +289,11 @@ class Source:
     def _pattern(self) -> re.Pattern[str]:
         longest_first = sorted(self.composed, key=lambda text: (-len(text), text))
         return re.compile("|".join(map(re.escape, longest_first)))
+
+
+def pattern_of(parts: Iterable[bytes]) -> re.Pattern[bytes]:
+    """Finds any of these bytes."""
+    return re.compile(b"|".join(map(re.escape, sorted(parts))) or b"(?!)")
 
 
 def merged(parts: Sequence[bytes], ranks: Mapping[bytes, int]) -> list[bytes]:

@@ -10,6 +10,22 @@ REPLACEMENT = "\N{REPLACEMENT CHARACTER}".encode()
 CONTINUATION = range(0x80, 0xC0)
 
 
+def width_of(lead: int) -> int:
+    """How many bytes a character has that begins with this one."""
+    return 1 + (lead >= 0xC2) + (lead >= 0xE0) + (lead >= 0xF0)
+
+
+def ended(raw: bytes) -> int:
+    """How many bytes a token begins with that are the last ones of a character."""
+    return len(raw) - len(raw.lstrip(bytes(CONTINUATION)))
+
+
+def begun(raw: bytes) -> bytes:
+    """The first bytes of a character that a token ends with."""
+    whole = raw[ended(raw) :].decode(errors="ignore")
+    return raw[ended(raw) + len(whole.encode()) :]
+
+
 def byte_letter(byte: int) -> str:
     """The character for one byte: itself in ASCII, but for null, which no piece may hold."""
     if byte == 0:

@@ -13,7 +13,7 @@ from itertools import product
 
 from .pre_tokenizer import Kind
 from .source import Source, Spaced, decoded, merged_without
-from .spelling import CONTINUATION, REPLACEMENT, spell
+from .spelling import CONTINUATION, REPLACEMENT, spell, width_of
 from .tokenizer_json import MAX_ID
 
 FEW_WORDS = 10  # tokens
@@ -158,7 +158,7 @@ def letters_to_text(source: Source) -> dict[bytes, bytes]:
                 keys[letters[:end].encode()] = b" " + REPLACEMENT
             keys[letters.encode()] = raw
     for head in source.wide.tokens:
-        missing = 2 + (head[1] >= 0xE0) + (head[1] >= 0xF0) - len(head[1:])
+        missing = width_of(head[1]) - len(head[1:])
         for behind in product(CONTINUATION, repeat=missing) if 0 < missing <= MOST_MISSING else ():
             letters = source.private[source.ids[head]] + spell(bytes(behind))
             keys.setdefault(letters.encode(), head + bytes(behind))
