@@ -22,7 +22,7 @@ FREQUENT_MARKS = 100  # with which three marks in a row may begin
 LINES = 0
 LONGER_RUNS, TRIPLES = 10_000, 10_001
 BEHIND_MARKS = 10_002  # behind all that keeps an apostrophe in a run of marks
-SINGLE_MARKS_HELD = 60_000  # pairs of marks of which the second is beyond ASCII
+SINGLE_MARKS_HELD = 50_000  # pairs of marks of which the second is beyond ASCII
 LETTERS_HELD = 70_000
 FIRST_RANKS = 1000  # merges of which the first is taken to be no more frequent than the last
 
@@ -31,7 +31,7 @@ def all_glue(source: Source) -> Iterator[Piece]:
     """All glue, the same text more than once where two rules ask for it."""
     held = list(_held_marks(source))
     yield from held
-    yield from marks.glue(source, source.words_by_mark)
+    yield from marks.glue(source)
     yield from _letters_held(source)
     lines = list(_held_newlines(source))
     yield from lines
@@ -60,7 +60,7 @@ def _held_marks(source: Source) -> Iterator[Piece]:
     ids = source.ids
     if not source.marks_come_first:
         return
-    words = source.words_by_mark
+    words = {mark: len(tokens) for mark, tokens in source.words_by_mark.items()}
     runs = [" ", *(text for text in map(decoded, ids) if text and _is_mark_run(text, source))]
     pairs = [(run, mark) for run in runs for mark in words if (run + mark).encode() not in ids]
     pairs = _affordable(pairs, words, source)
@@ -336,7 +336,7 @@ def _cut_spaces(source: Source) -> Iterator[Piece]:
     }
     beginnings = sorted(raw for raw in _number_beginnings(rules) if decoded(raw) is None)
     numbers = [c.encode() for c in rules.characters(Kind.NUMBER) if not rules.is_hidden(c)]
-    followers |= {raw: spell(raw) for raw in (*beginnings, *numbers) if raw not in ids}
+    followers |= {raw: source.spell(raw) for raw in (*beginnings, *numbers) if raw not in ids}
     by_rank = sorted(followers, key=lambda raw: source.vocabulary.ranks.get(raw, -1))
     letters = closed.followers(source)
     by_rank += [raw for raw in letters if raw not in followers]

@@ -8,22 +8,22 @@ private letters, which the normalizer writes for the character.
 """
 
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Set
 from itertools import pairwise, product
 
 from .cuts import Cuts, characters, ends_of
+from .expression import members
 from .plan import Piece, Role, Stage
 from .source import Parts, Source, each, merged, merged_without, pattern_of
 from .spelling import CONTINUATION, REPLACEMENT, rewritten, width_of
 from .tokenizer_json import MAX_ID
 
-GLUE = 70_000  # pieces of it, which is enough for all emoji
-MARKS_HELD = 16  # those with which most words begin
-# where most emoji are, so that these come first. Source: Unicode 16, emoji-data.txt
-EMOJI = (
-    *(range(0x2600, 0x27C0), range(0x1F300, 0x1F650), range(0x1F680, 0x1F700)),
-    *(range(0x1F900, 0x1FA00), range(0x1FA70, 0x1FB00)),
-)
+GLUE = 70_000  # pieces of it, beyond which only emoji and punctuation have some
+MARKS_HELD, BEHIND_SPACE = 32, 16  # those with which words begin most often
+FIRST_RANKS = 1000  # words of which the first is taken to be no more frequent than the last
+# with what stands for a byte that is no text
+EMOJI = r"[\p{Emoji}\p{Emoji_Component}\x{FFFD}]"
 
 
 def parts(source: Source) -> Parts:
@@ -158,14 +158,18 @@ def _can_be_joined(found: Parts, cuts: Cuts, source: Source) -> list[str]:
         if not begins_with(c, beginning)
     }
 
-    def rarity(c: str) -> tuple[bool, int]:
-        return not _is_emoji(c), ranks.get(forms[c][0][0], MAX_ID)
+    def rarity(c: str) -> tuple[bool, bool, int]:
+        return not _is_emoji(c), not _is_punctuation(c), ranks.get(forms[c][0][0], MAX_ID)
 
     return [c for c in sorted(able, key=rarity) if taken.isdisjoint(sharing[c])]
 
 
 def _is_emoji(c: str) -> bool:
-    return any(ord(c) in block for block in EMOJI)
+    return bool(members(EMOJI)[ord(c)])
+
+
+def _is_punctuation(c: str) -> bool:
+    return unicodedata.category(c)[0] == "P"
 
 
 def _forms(c: str, found: Parts, source: Source) -> list[tuple[bytes, ...]]:
@@ -240,34 +244,53 @@ def _written(source: Source) -> Iterator[tuple[bytes, ...]]:
             yield (*symbols, *(bytes([byte]) for byte in behind))
 
 
-def glue(source: Source, words: Mapping[str, int]) -> Iterator[Piece]:
-    """Glue for these marks, for each with the marks that may not begin a word, and with a tab.
-
-    words: the marks with which words begin -> how many do.
-    """
-    plain = [mark for mark in words if mark < "\x80"]
-    most = sorted(plain, key=words.__getitem__, reverse=True)[:MARKS_HELD]
-    most += filter(_is_emoji, words)  # as "\u2764" does with a variation selector behind it
+def glue(source: Source) -> Iterator[Piece]:
+    """Glue for these marks, for each with the marks that may not begin a word, and with a tab."""
+    most = _begin_words_most(source)
     spent = 0
     for c in source.parts.joined:
+        is_frequent = _is_emoji(c)
+        if spent > GLUE and not is_frequent and not _is_punctuation(c):
+            return
         forms = _forms(c, source.parts, source)
-        wholes = ["".join(map(source.spell, form)) for form in forms]
+        takes_space = len(forms) > 1
+        if not is_frequent:
+            forms = forms[:1]
         pieces = [piece for form in forms for piece in _joined(form, source)]
         held = [
-            Piece(whole + source.spell(mark.encode()), Role.GLUE, Stage.HOLD, 1)
-            for whole in wholes
-            for mark in most
+            Piece(
+                "".join(map(source.spell, form)) + source.spell(mark.encode()),
+                *(Role.GLUE, Stage.HOLD, 1),
+            )
+            for form, marks in zip(forms, (most, most[:BEHIND_SPACE]), strict=False)
+            for mark in marks
         ]
         # a space that is not joined is cut off those in front of it, as a tab is
         cut_off = [("\t", piece) for piece in _joined(forms[0], source)]
-        if len(forms) == 1:
+        if not takes_space:
             cut_off += [(" ", piece) for piece in (*pieces, *held)]
         pieces += held
         pieces += [Piece(space + piece.text, Role.GLUE, Stage.CUT) for space, piece in cut_off]
         yield from pieces
         spent += len(pieces)
-        if spent > GLUE:
-            return
+
+
+def _begin_words_most(source: Source) -> list[str]:
+    """Emoji with which words begin, and the marks with which they do most often.
+
+    By the ranks of those words, since the n-th word of a text is about n times as rare as the
+    first (Zipf). Marks that combine with a letter, and those that nobody sees, stand behind no
+    other mark.
+    """
+    often: Counter[str] = Counter()
+    for mark, words in source.words_by_mark.items():
+        if unicodedata.category(mark)[0] in "PS":
+            ranks = (source.vocabulary.ranks.get(raw, MAX_ID) for raw in words)
+            often[mark] = sum(2**40 // (FIRST_RANKS + rank) for rank in ranks)
+    # "\u2764" does with a variation selector behind it
+    emoji = [c for c in source.words_by_mark if c >= "\x80" and _is_emoji(c)]
+    marks = (mark for mark, _ in often.most_common(MARKS_HELD))
+    return list(dict.fromkeys((*emoji, *marks)))
 
 
 def _joined(form: tuple[bytes, ...], source: Source) -> Iterator[Piece]:

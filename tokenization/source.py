@@ -1,7 +1,7 @@
 """What is compiled, and what all parts of the compiler ask about it."""
 
 import re
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -180,19 +180,19 @@ class Source:
         return known and self.rules.kind(character) is Kind.MARK
 
     @cached_property
-    def words_by_mark(self) -> dict[str, int]:
-        """The marks with which tokens of letters, or of first bytes of one, begin -> how many do.
+    def words_by_mark(self) -> dict[str, list[bytes]]:
+        """The marks with which tokens of letters, or of first bytes of one, begin -> these tokens.
 
         Where no mark begins a word, only those of contractions.
         """
-        found = Counter[str]()
+        contractions = {text[0] for text in self.rules.contractions}
+        found: dict[str, list[bytes]] = defaultdict(list)
         for raw in self.ids:
             text = words_beginning(raw, self)
             if text is not None and self.is_letter_mark(text[0]):
-                found[text[0]] += 1
-        if not self.rules.marks_begin_words:
-            found &= Counter({text[0]: len(self.ids) for text in self.rules.contractions})
-        return dict(sorted(found.items()))
+                found[text[0]].append(raw)
+        begin_words = found if self.rules.marks_begin_words else contractions.intersection(found)
+        return {mark: found[mark] for mark in sorted(begin_words)}
 
     @cached_property
     def runs_of_spaces(self) -> list[str]:

@@ -164,9 +164,11 @@ def test_a_tab_is_cut_off_in_front_of_a_mark_of_several_tokens(rebuild_document:
 def test_a_mark_behind_an_emoji_begins_no_word(rebuild_document: Any) -> None:
     """Emoji of one block are cut in different places, and letters have the same last bytes."""
     tokens = [b"\xf0\x9f", b"\x94\xa5", b"\xf0\x9f\x98", b" \xf0\x9f", b" \xe5", b"\xe5\x94"]
-    rebuilt = rebuild_document(document([*tokens, "(x", ".c", "  ", "\t\t"]))
-    emoji = "\U0001f389\U0001f525\U0001f514\U0001f600\u2764\u2318"
+    tokens += [b"\x94\x94", "\u5514".encode(), b"\xef\xbc", "\uff0c".encode()]
+    rebuilt = rebuild_document(document([*tokens, "\uff0c\u5514", "(x", ".c", "  ", "\t\t"]))
+    emoji = "\U0001f389\U0001f525\U0001f514\U0001f600\u2764\u2318\U0001f1e9\u203c\ufffd"
     forms = ("{0}(x", "a{0}{0}.c", " {0}(x)", "  {0}.c", "({0}(x", "{0}x(x", "\t\t{0}", "{0}\ufe0f")
+    forms += ("{0}\uff0c\u5514",)
     texts = [form.format(c) for c in emoji for form in forms]
     letters = "\u1525\u5525\u5514"
     texts += [form.format(c) for c in letters for form in ("{0}(x", " {0}", "x{0}{0}")]
@@ -177,9 +179,9 @@ def test_a_mark_behind_an_emoji_begins_no_word(rebuild_document: Any) -> None:
 
 def test_a_number_behind_a_space_that_takes_its_first_byte(rebuild_document: Any) -> None:
     """Keys write the groups that are made of it, so that it may be a letter of its own."""
-    tokens = [b" \xc2", "\xbd", "1\xbd", b" \xdb", "\u06f8", "\u06f8\u06f9", "  "]
-    rebuilt = rebuild_document(document(tokens))
-    numbers = ("\xbd", "1\xbd", "11\xbd", "\u06f8", "\u06f8\u06f9", "\u06f8\u06f8\u06f9")
+    tokens = [b" \xc2", "\xbd", "1\xbd", b" \xdb", "\u06f8", "\u06f8\u06f9", "  ", b"\xe0\xaf"]
+    rebuilt = rebuild_document(document([*tokens, "(x"]))
+    numbers = ("\xbd", "1\xbd", "11\xbd", "\u06f8", "\u06f8\u06f9", "\u06f8\u06f8\u06f9", "\u0beb")
     texts = [f"a{spaces}{number} b" for spaces in ("", " ", "  ", "\t") for number in numbers]
     assert rebuilt.differing(texts) == []
 
