@@ -268,7 +268,7 @@ def glue(source: Source) -> Iterator[Piece]:
         # a space that is not joined is cut off those in front of it, as a tab is
         cut_off = [("\t", piece) for piece in _joined(forms[0], source)]
         if not takes_space:
-            cut_off += [(" ", piece) for piece in (*pieces, *held)]
+            cut_off += [(" ", piece) for piece in (*pieces, *held[:BEHIND_SPACE])]
         pieces += held
         pieces += [Piece(space + piece.text, Role.GLUE, Stage.CUT) for space, piece in cut_off]
         yield from pieces
