@@ -4,7 +4,7 @@ Each function gives the glue for one thing that an expression cuts and merges wo
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from . import closed, marks
 from .plan import Piece, Role, Stage
@@ -35,7 +35,8 @@ def all_glue(source: Source) -> Iterator[Piece]:
     yield from _letters_held(source)
     lines = list(_held_newlines(source))
     yield from lines
-    yield from _held_empty_lines(source)
+    empty = list(_held_empty_lines(source))
+    yield from empty
     yield from _marks_of_the_line_before(source)
     for text in source.contractions_of_parts:  # behind the runs of marks, before the words
         yield Piece(text, Role.GLUE, Stage.HOLD, BEHIND_MARKS)
@@ -45,7 +46,7 @@ def all_glue(source: Source) -> Iterator[Piece]:
     yield from _cut_spaces(source)
     # by weight where all else is the same
     held.sort(key=lambda piece: (not piece.text.isascii(), max(piece.rank, LONGER_RUNS - 1)))
-    yield from _cut_held(held[: source.room // 4] + lines, source)
+    yield from _cut_held(held[: source.room // 4] + lines + empty, source)
 
 
 def _held_marks(source: Source) -> Iterator[Piece]:
@@ -179,12 +180,11 @@ def _held_newlines(source: Source) -> Iterator[Piece]:
     runs = [text for text in map(decoded, source.ids) if text and _is_mark_run(text, source)]
     pairs = [(run, newline) for run in runs if run != " " for newline in newlines]
     pairs = [(run, line) for run, line in pairs if (run + line).encode() not in source.ids]
-    spaced = [(" ", run) for run in runs if run[0] != " " and f" {run}".encode() not in source.ids]
-    apart = {run for _, run in _given_as_parts(spaced, source)}
+    apart = _apart_from_spaces(runs, source)
     for run, newline in _given_as_parts(pairs, source):
         text = source.joined(run, newline)
         yield Piece(text, Role.GLUE, Stage.HOLD, LINES)
-        if run in apart:  # a long line of "#" that is no token with the space in front of it
+        if run in apart:
             yield Piece(" " + text, Role.GLUE, Stage.CUT)
 
 
@@ -199,8 +199,18 @@ def _held_empty_lines(source: Source) -> Iterator[Piece]:
     newlines = _newlines(source)
     pairs = [(line, more) for line in _lines_of_marks(source) for more in newlines]
     pairs = [(line, more) for line, more in pairs if (line + more).encode() not in source.ids]
+    apart = _apart_from_spaces({line for line, _ in pairs}, source)
     for line, more in _given_as_parts(pairs, source):
-        yield Piece(source.joined(line, more), Role.GLUE, Stage.HOLD, LINES)
+        text = source.joined(line, more)
+        yield Piece(text, Role.GLUE, Stage.HOLD, LINES)
+        if line in apart:
+            yield Piece(" " + text, Role.GLUE, Stage.CUT)
+
+
+def _apart_from_spaces(runs: Iterable[str], source: Source) -> set[str]:
+    """The runs of marks that are no token with the space in front, as a long line of "#"."""
+    spaced = [(" ", run) for run in runs if run[0] != " " and f" {run}".encode() not in source.ids]
+    return {run for _, run in _given_as_parts(spaced, source)}
 
 
 def _lines_of_marks(source: Source) -> Iterator[str]:

@@ -42,6 +42,17 @@ def test_empty_lines_behind_a_mark_stay_with_it(rebuild_document: Any) -> None:
     assert rebuilt.differing([")\n\n\n\n  \na", ")\n\n\n  \na", "a\n\n\n\n  \na"]) == []
 
 
+def test_spaces_are_cut_off_marks_with_an_empty_line_that_is_no_token(
+    rebuild_document: Any,
+) -> None:
+    """Training on a file, `tokenizers` reads line by line: no token has two of them."""
+    marks = ["--", "----", "--\n", "----\n", "}\n", " }"]
+    rebuilt = rebuild_document(document([*marks, "  ", "    ", "\t\t", "(x"]))
+    lines = ("\t\t}|\t}", "\t\t\t\t}|", "    ----|a", "  ----|\t\t}", "   }|  }", "}|  a")
+    texts = [line.replace("|", "\n" * count) for line in lines for count in (1, 2, 3)]
+    assert rebuilt.differing(texts) == []
+
+
 def test_spaces_that_take_some_newlines_before_these_are_one_token(rebuild_document: Any) -> None:
     rebuilt = rebuild_document(document(["\n\n", "  ", "  \n\n", ")\n\n", "\n" * 4]))
     texts = [
