@@ -98,16 +98,19 @@ class Cuts:
         has it among letters, but emoji that are wide need no variation selector. Left over too are
         rare letters next to those few with which they share one: ideographs and syllables of
         several tokens, letters that begin with a token of one byte, and letters beside another
-        script.
+        script; and what combines with a letter, behind a mark that does not.
         """
         raw, rules, normalizer = c.encode(), self.source.rules, self.source.original.normalizer
         is_mark = rules.kind(c) is Kind.MARK
         is_wide = unicodedata.east_asian_width(c) == "W"
         is_rare = is_wide or len(self.alone[c][0]) == 1
+        combines = unicodedata.category(c)[0] == "M"
         between = [*BETWEEN, (c, c)]
         if is_mark or not is_rare:
             behind = [t for n in range(1, 4) for t in sorted(self.behind.get(raw[-n:], ()))]
             before = [t for n in range(1, 4) for t in sorted(self.before.get(raw[:n], ()))]
+            if is_mark and not combines:
+                behind = [t for t in behind if unicodedata.category(t[0])[0] != "M"]
             between += [("", t) for t in behind if is_mark or _script(t[0]) == _script(c)]
             between += [(t, "") for t in before if is_mark or _script(t[-1]) == _script(c)]
         for a, b in between:

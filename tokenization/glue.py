@@ -23,7 +23,7 @@ LINES = 0
 LONGER_RUNS, TRIPLES = 10_000, 10_001
 BEHIND_MARKS = 10_002  # behind all that keeps an apostrophe in a run of marks
 SINGLE_MARKS_HELD = 50_000  # pairs of marks of which the second is beyond ASCII
-LETTERS_HELD = 70_000
+LETTERS_HELD = 45_000
 FIRST_RANKS = 1000  # merges of which the first is taken to be no more frequent than the last
 
 
