@@ -45,8 +45,8 @@ by the ranks of merges (`glue`, `wide`). What is left over is rare (docs/tokeniz
 - contractions that are not one token, as "'Ve" in Llama 3, when letters follow ("'Version'"); those
   that o200k takes as the end of a word, likewise;
 - groups of numbers of several scripts, beyond Latin-1; runs of three kinds of spaces and more;
-- a mark that begins a word behind a mark of several tokens that is no emoji, has two bytes, or
-  gives its last byte to a token with what follows it, and behind three marks and more of which some
+- a mark that begins a word behind a mark of several tokens that is a rare symbol, has two bytes, or
+  shares a token with what stands beside it, and behind three marks and more of which some
   are beyond ASCII and rare; an emoji directly in front of those letters with which it shares one;
   tabs in front of rare pairs of marks, and of rare words where a vocabulary is large;
 - combining marks behind marks where they are letters too and few words begin with them;

@@ -60,13 +60,13 @@ def _ends_in_first_character(raw: bytes) -> bool:
 
 
 def _is_decided(raw: bytes, head: bytes, source: Source) -> bool:
-    """Whether a character of several tokens takes no space, or is a mark that is to be joined."""
+    """Whether a character of several tokens takes no space, or one that may have to be cut off."""
     kind = source.rules.kind(raw.decode())
     if raw in source.ids:
         return False
     if head == b" ":
         return kind in (Kind.NUMBER, Kind.SPACE)
-    return kind is Kind.MARK and source.rules.marks_begin_words
+    return kind is Kind.SPACE or (kind is Kind.MARK and source.rules.marks_begin_words)
 
 
 def _lead(raw: bytes) -> bytes:

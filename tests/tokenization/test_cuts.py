@@ -345,6 +345,14 @@ def test_a_space_is_cut_off_one_beyond_ascii_where_anything_follows(rebuild_docu
     assert rebuilt.differing(texts) == []
 
 
+def test_a_space_takes_no_first_byte_of_one_beyond_ascii(rebuild_document: Any) -> None:
+    """Unless they stand at the end; of a mark it does."""
+    rebuilt = rebuild_document(document([b" \xe2", "  "], GPT2))
+    forms = ("a {0}b", "a {0}(", "a  {0}b", "a {0}", "a{0}b", "a \u201c{0}")
+    texts = [form.format(space) for form in forms for space in "\u2003\u2028\u202f"]
+    assert rebuilt.differing(texts) == []
+
+
 def test_newlines_stay_with_marks_that_might_begin_words(rebuild_document: Any) -> None:
     rebuilt = rebuild_document(document(["+x", "  ", "  \n", "\n  \n"]))
     assert rebuilt.differing(["-+\n  \na", "-+x", "a\n  \na"]) == []
