@@ -11,6 +11,7 @@ import string
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import cached_property
 from itertools import product
 from typing import Any
 
@@ -72,7 +73,13 @@ class PreTokenizer:
     def kind(self, character: str) -> Kind:
         """The kind of one character."""
         point = ord(character)
-        return Kind(self.kinds[point]) if point < len(self.kinds) else Kind.MARK
+        return self._kinds[point] if point < len(self._kinds) else Kind.MARK
+
+    @cached_property
+    def _kinds(self) -> list[Kind]:
+        """The same, which is asked for millions of times: an array would make a Kind each time."""
+        every = list(Kind)
+        return [every[kind] for kind in self.kinds.tolist()]
 
     def is_mark(self, character: str) -> bool:
         """Whether one character is a mark, in runs of marks or apart from them."""
