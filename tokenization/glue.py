@@ -4,7 +4,7 @@ Each function gives the glue for one thing that an expression cuts and merges wo
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from . import closed, marks
 from .plan import Piece, Role, Stage
@@ -24,7 +24,6 @@ LONGER_RUNS, TRIPLES = 10_000, 10_001
 BEHIND_MARKS = 10_002  # behind all that keeps an apostrophe in a run of marks
 SINGLE_MARKS_HELD = 50_000  # pairs of marks of which the second is beyond ASCII
 LETTERS_HELD = 45_000
-FIRST_RANKS = 1000  # merges of which the first is taken to be no more frequent than the last
 
 
 def all_glue(source: Source) -> Iterator[Piece]:
@@ -35,8 +34,6 @@ def all_glue(source: Source) -> Iterator[Piece]:
     yield from _letters_held(source)
     lines = list(_held_newlines(source))
     yield from lines
-    empty = list(_held_empty_lines(source))
-    yield from empty
     yield from _marks_of_the_line_before(source)
     for text in source.contractions_of_parts:  # behind the runs of marks, before the words
         yield Piece(text, Role.GLUE, Stage.HOLD, BEHIND_MARKS)
@@ -46,7 +43,7 @@ def all_glue(source: Source) -> Iterator[Piece]:
     yield from _cut_spaces(source)
     # by weight where all else is the same
     held.sort(key=lambda piece: (not piece.text.isascii(), max(piece.rank, LONGER_RUNS - 1)))
-    yield from _cut_held(held[: source.room // 4] + lines + empty, source)
+    yield from _cut_held(held[: source.room // 4] + lines, source)
 
 
 def _held_marks(source: Source) -> Iterator[Piece]:
@@ -117,7 +114,7 @@ def _letters_held(source: Source) -> Iterator[Piece]:
 
     def weight(pair: tuple[str, str]) -> float:
         run, letter = pair
-        return begun[letter] / (FIRST_RANKS + ranks[run.encode()]) ** 0.25
+        return begun[letter] / (marks.FIRST_RANKS + ranks[run.encode()]) ** 0.25
 
     pairs = [(run, letter) for run in runs for letter in letters if begun[letter]]
     pairs.sort(key=weight, reverse=True)
@@ -152,7 +149,7 @@ def _affordable(
 def _weight(parts: tuple[str, ...], words: Mapping[str, int], source: Source) -> float:
     *before, last = parts
     rank = sum(source.vocabulary.ranks.get(part.encode(), 0) for part in before)
-    return words[last] / (FIRST_RANKS + rank)
+    return words[last] / (marks.FIRST_RANKS + rank)
 
 
 def _given_as_parts(texts: Sequence[tuple[str, ...]], source: Source) -> Iterator[tuple[str, ...]]:
@@ -171,20 +168,21 @@ def _is_mark_run(text: str, source: Source) -> bool:
 
 
 def _held_newlines(source: Source) -> Iterator[Piece]:
-    """Keeps newlines that end a run of marks from the spaces behind them: ")\\n" in ")\\n \\n"."""
-    endings = source.rules.mark_endings
-    if not endings:
-        return
-    newlines = [raw.decode() for raw in source.ids if raw and not raw.strip(b"\r\n")]
-    newlines = [text for text in newlines if set(text) <= endings and len(text) <= 2]
+    """Keeps newlines that end a run of marks from the spaces behind them: ")\n" in ")\n \n".
+
+    Likewise behind a token that ends with newlines: those of ")\n\n" "\n\n" "  \n".
+    """
     runs = [text for text in map(decoded, source.ids) if text and _is_mark_run(text, source)]
-    pairs = [(run, newline) for run in runs if run != " " for newline in newlines]
+    runs = [*(run for run in runs if run != " "), *_lines_of_marks(source)]
+    newlines = _newlines(source)
+    pairs = [(run, newline) for run in runs for newline in newlines]
     pairs = [(run, line) for run, line in pairs if (run + line).encode() not in source.ids]
-    apart = _apart_from_spaces(runs, source)
+    spaced = [(" ", run) for run in runs if run[0] != " " and f" {run}".encode() not in source.ids]
+    apart = {run for _, run in _given_as_parts(spaced, source)}
     for run, newline in _given_as_parts(pairs, source):
         text = source.joined(run, newline)
         yield Piece(text, Role.GLUE, Stage.HOLD, LINES)
-        if run in apart:
+        if run in apart:  # a long line of "#" that is no token with the space in front of it
             yield Piece(" " + text, Role.GLUE, Stage.CUT)
 
 
@@ -192,25 +190,6 @@ def _newlines(source: Source) -> list[str]:
     """The tokens of one or two newlines, where a run of marks takes those behind it."""
     texts = [raw.decode() for raw in source.ids if raw and not raw.strip(b"\r\n")]
     return [text for text in texts if set(text) <= source.rules.mark_endings and len(text) <= 2]
-
-
-def _held_empty_lines(source: Source) -> Iterator[Piece]:
-    """Likewise newlines behind a token that ends with newlines: those of ")\n\n" "\n\n" "  \n"."""
-    newlines = _newlines(source)
-    pairs = [(line, more) for line in _lines_of_marks(source) for more in newlines]
-    pairs = [(line, more) for line, more in pairs if (line + more).encode() not in source.ids]
-    apart = _apart_from_spaces({line for line, _ in pairs}, source)
-    for line, more in _given_as_parts(pairs, source):
-        text = source.joined(line, more)
-        yield Piece(text, Role.GLUE, Stage.HOLD, LINES)
-        if line in apart:
-            yield Piece(" " + text, Role.GLUE, Stage.CUT)
-
-
-def _apart_from_spaces(runs: Iterable[str], source: Source) -> set[str]:
-    """The runs of marks that are no token with the space in front, as a long line of "#"."""
-    spaced = [(" ", run) for run in runs if run[0] != " " and f" {run}".encode() not in source.ids]
-    return {run for _, run in _given_as_parts(spaced, source)}
 
 
 def _lines_of_marks(source: Source) -> Iterator[str]:

@@ -21,7 +21,7 @@ from .tokenizer_json import MAX_ID
 
 GLUE = 70_000  # pieces of it, beyond which only emoji and punctuation have some
 MARKS_HELD, BEHIND_SPACE = 32, 16  # those with which words begin most often
-FIRST_RANKS = 1000  # words of which the first is taken to be no more frequent than the last
+FIRST_RANKS = 1000  # merges of which the first is taken to be no more frequent than the last
 # with what stands for a byte that is no text
 EMOJI = r"[\p{Emoji}\p{Emoji_Component}\x{FFFD}]"
 
@@ -246,23 +246,21 @@ def _written(source: Source) -> Iterator[tuple[bytes, ...]]:
 
 def glue(source: Source) -> Iterator[Piece]:
     """Glue for these marks, for each with the marks that may not begin a word, and with a tab."""
-    most = _begin_words_most(source)
+    most = [source.spell(mark.encode()) for mark in _begin_words_most(source)]
     spent = 0
     for c in source.parts.joined:
-        is_frequent = _is_emoji(c)
-        if spent > GLUE and not is_frequent and not _is_punctuation(c):
+        is_emoji = _is_emoji(c)
+        if spent > GLUE and not is_emoji and not _is_punctuation(c):
             return
         forms = _forms(c, source.parts, source)
         takes_space = len(forms) > 1
-        if not is_frequent:
+        if not is_emoji:
             forms = forms[:1]
         pieces = [piece for form in forms for piece in _joined(form, source)]
+        wholes = ["".join(map(source.spell, form)) for form in forms]
         held = [
-            Piece(
-                "".join(map(source.spell, form)) + source.spell(mark.encode()),
-                *(Role.GLUE, Stage.HOLD, 1),
-            )
-            for form, marks in zip(forms, (most, most[:BEHIND_SPACE]), strict=False)
+            Piece(whole + mark, Role.GLUE, Stage.HOLD, 1)
+            for whole, marks in zip(wholes, (most, most[:BEHIND_SPACE]), strict=False)
             for mark in marks
         ]
         # a space that is not joined is cut off those in front of it, as a tab is
