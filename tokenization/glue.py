@@ -6,7 +6,7 @@ Each function gives the glue for one thing that an expression cuts and merges wo
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
-from . import closed, marks
+from . import closed, marks, short_marks
 from .plan import Piece, Role, Stage
 from .pre_tokenizer import Kind, PreTokenizer
 from .runs import last_spaces
@@ -31,6 +31,7 @@ def all_glue(source: Source) -> Iterator[Piece]:
     held = list(_held_marks(source))
     yield from held
     yield from marks.glue(source)
+    yield from () if source.readable else short_marks.glue(source)
     yield from _letters_held(source)
     lines = list(_held_newlines(source))
     yield from lines

@@ -224,6 +224,36 @@ def test_a_letter_takes_no_first_byte_of_a_mark(rebuild_document: Any) -> None:
     assert rebuilt.differing(texts) == []
 
 
+@pytest.mark.parametrize("pattern", [CL100K, GPT2])
+def test_a_letter_takes_no_first_byte_of_a_mark_of_two_tokens(
+    rebuild_document: Any, pattern: str
+) -> None:
+    """A space takes that byte before a letter does, but not the one of a point inside of words."""
+    tokens: list[str | bytes] = [b" \xd7", "\u05d5", "\u05d9", b"\xd7\x95\xd7", b"\xd7\x99\xd6"]
+    rebuilt = rebuild_document(document([*tokens, "  ", "\t\t"], pattern))
+    texts = [
+        "\u05d5\u05f3",
+        '\u05d9\u05d5\u05f3"',
+        "\u05d5\u05f4\u05d5 \u05d5",
+        " \u05f4\u05d5\u05f4",
+    ]
+    texts += [
+        "  \u05f3",
+        "\t\t\u05f3",
+        "\u05d9\u05b0\u05d5\u05bc",
+        "\u05d5\u05c1\u05d5",
+        "(\u05f3)",
+    ]
+    assert rebuilt.differing(texts) == []
+
+
+def test_a_comma_behind_a_letter_that_takes_its_first_byte_before_a_space_does(
+    rebuild_document: Any,
+) -> None:
+    rebuilt = rebuild_document(document(["\u0627", b"\xd8\xa7\xd8", b" \xd8"]))
+    assert rebuilt.differing(["\u0627\u060c \u0627", "\u0627\u0627\u060c\u0627"]) == []
+
+
 def of_classes(tokens: list[str | bytes]) -> dict[str, Any]:
     """Falcon's first steps: marks are cut out by their class, in front of the expression."""
     tokenizer = document(tokens, GPT2)

@@ -1,0 +1,105 @@
+"""Marks of two bytes that are two tokens: one symbol, before a letter can take their first byte.
+
+"\u05f3" begins with the same byte as all letters of Hebrew, and merges of "\u05d5\\xd7" exist since
+words have it; but an expression cuts the mark off. Where the original cuts such a mark between its
+bytes whatever stands beside it, the two are glued before words are merged; or, where a space in
+front takes the first byte (" \\xd7"), just behind that merge.
+"""
+
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterator
+from itertools import product
+
+from .cuts import ends_of
+from .plan import Piece, Role, Stage
+from .pre_tokenizer import Kind
+from .runs import last_spaces
+from .source import Source
+from .spelling import spell
+from .tokenizer_json import MAX_ID
+
+FIRST_OF_TWO_BYTES, FIRST_OF_THREE_BYTES = 0x80, 0x800
+BETWEEN = ("", "a", '"')
+BESIDE = (*BETWEEN, "1", "(", ".", '",', "\n", "  ")
+NEAR_LETTERS = 5  # of those with the same first byte, the most frequent
+APART = frozenset((0, 1, 2))
+BEHIND_WORDS = ("Mn", "Mc", "Me", "Pe", "Pf", "Po")  # categories of Unicode
+
+
+def marks(source: Source) -> dict[str, tuple[Stage, int]]:
+    """Such marks -> when the two are glued: with the merge of a space and the first byte, if any.
+
+    In a tie what is on the left is merged, which is the space. Where a letter in front takes the
+    byte before a space would, marks that stand behind words, as commas do and all that combines,
+    are glued first of all: left over are those behind a space, and others behind such a letter.
+    So are marks that are cut in another way beside something.
+    """
+    tokens, ranks = source.vocabulary.tokens, source.vocabulary.ranks
+    first: dict[bytes, int] = {}  # a byte -> the first merge that ends in it, but for the space's
+    for raw, rank in ranks.items():
+        if raw[:1] != b" " or len(raw) > 2:
+            first[raw[-1:]] = min(rank, first.get(raw[-1:], rank))
+    candidates = [c for c in _of_two_tokens(source) if c.encode()[:1] in first]
+    near = _near_letters(source)
+    texts = [
+        (c, front, behind)
+        for c in candidates
+        for others in [(*BESIDE, c, *near[c.encode()[:1]])]
+        for front, behind in (*product(others, BETWEEN), *product(BETWEEN, others))
+    ]
+    normalizer = source.original.normalizer
+    is_same = normalizer.normalize_str if normalizer else str
+    texts = [(c, a, b) for c, a, b in texts if is_same(a + c + b) == a + c + b]
+    results = source.encode([a + c + b for c, a, b in texts])
+    elsewhere: set[str] = set()
+    for (c, front, _), ids in zip(texts, results, strict=True):
+        start = len(front.encode())
+        ends = {end - start for end in ends_of(tokens.get(i, b"") for i in ids)}
+        if not APART <= ends and not front.endswith(" "):
+            elsewhere.add(c)
+    found: dict[str, tuple[Stage, int]] = {}
+    for c, ids in zip(candidates, source.encode([f" {c}" for c in candidates]), strict=True):
+        head = tokens.get(ids[0], b"")
+        if c in elsewhere:
+            continue
+        is_first = ranks.get(head, MAX_ID) < first[c.encode()[:1]]
+        if head != b" " and is_first:
+            found[c] = Stage.WORD, ranks[head]
+        elif head == b" " or unicodedata.category(c) in BEHIND_WORDS:
+            found[c] = Stage.JOIN, 0
+    return found
+
+
+def _of_two_tokens(source: Source) -> list[str]:
+    marks = [
+        c
+        for kind in (Kind.MARK, Kind.APART)
+        for c in source.rules.characters(kind, FIRST_OF_TWO_BYTES)
+        if c < chr(FIRST_OF_THREE_BYTES) and source.rules.is_mark(c) and c not in source.kept
+    ]
+    return [
+        c
+        for c, ids in zip(marks, source.encode(marks), strict=True)
+        if len(ids) == 2 and source.knows(ids)
+    ]
+
+
+def _near_letters(source: Source) -> dict[bytes, list[str]]:
+    """The first bytes of characters of two bytes -> the letters that begin so."""
+    ranks = source.vocabulary.ranks
+    letters = source.rules.characters(Kind.LETTER, FIRST_OF_TWO_BYTES)
+    found: dict[bytes, list[str]] = defaultdict(list)
+    for c in sorted(letters, key=lambda c: ranks.get(c.encode(), MAX_ID)):
+        if len(found[c.encode()[:1]]) < NEAR_LETTERS:
+            found[c.encode()[:1]].append(c)
+    return found
+
+
+def glue(source: Source) -> Iterator[Piece]:
+    """The glue of the two bytes, and of spaces that are cut off in front of these."""
+    for c, (stage, rank) in marks(source).items():
+        text = spell(c.encode())
+        yield Piece(text, Role.GLUE, stage, rank)
+        for last in last_spaces(source):
+            yield Piece(source.texts[source.ids[last.encode()]] + text, Role.GLUE, Stage.CUT)
