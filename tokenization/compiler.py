@@ -314,6 +314,8 @@ def _piece(token_id: int, source: Source) -> Piece:
             stage = Stage.SPACE
         if stage in (Stage.MARK, Stage.SPACE) and not source.readable:
             rank = source.rank_behind_space[raw]
+    if source.parts.takers and source.parts.is_taken(raw):
+        stage = Stage.MARK
     if raw in source.late.tokens:
         stage, rank = Stage.REJOIN, edges.LATE + rank
     return Piece(text, Role.TOKEN, stage, rank)

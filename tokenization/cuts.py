@@ -30,8 +30,9 @@ class Cuts:
     marks: those of several tokens; parts: their tokens of several bytes; characters: these, and
     others that have such a part in them or begin with the same two bytes; alone: character -> its
     tokens; behind_space: likewise with a space that may be joined to it, where no letter is written
-    for the two; seen: where tokens begin and end in a character, in bytes, for each of the texts
-    that it was looked at in.
+    for the two; takers: the first token of characters -> the tokens of a run of marks and this one,
+    which all of them give behind that run, as ' "\\xf0\\x9f'; seen: where tokens begin and end in a
+    character, in bytes, for each of the texts that it was looked at in, as if a taker were two.
     """
 
     def __init__(self, source: Source) -> None:
@@ -57,6 +58,7 @@ class Cuts:
             if source.wide.head(f" {c}".encode()) is None and len(source.rules.cut(f" {c}")) == 1
         ]
         self.behind_space = self.tokens_of(spaced, " {0}")
+        self.takers = self._takers()
         self.seen: dict[str, set[frozenset[int]]] = {}
         # the last bytes of a character -> what is in one token with them, and the first bytes
         self.behind: dict[bytes, set[str]] = defaultdict(set)
@@ -68,6 +70,24 @@ class Cuts:
                 self.behind[raw[:end]].add(text)
             elif beginning and text.strip(" "):
                 self.before[beginning].add(text)
+
+    def _takers(self) -> dict[bytes, set[bytes]]:
+        """Left over are letters and numbers of several tokens behind such a run: they are rare."""
+        of_first = {self.alone[c][0]: list[str]() for c in self.marks}
+        marks = set(self.marks)
+        for c in self.characters:
+            if c in marks or len(self.alone.get(c, ())) == 1:
+                for end in (2, 3):
+                    of_first.get(c.encode()[:end], []).append(c)
+        found: dict[bytes, set[bytes]] = defaultdict(set)
+        for raw in sorted(self.source.vocabulary.ranks):
+            run = raw.removesuffix(first := begun(raw)).decode(errors="surrogateescape")
+            body = run.removeprefix(" ")
+            if of_first.get(first) and body and all(map(self.source.is_letter_mark, body)):
+                given = self.tokens_of(of_first[first], run + "{0}")
+                if all(tokens[0].startswith(raw) for tokens in given.values()):
+                    found[first].add(raw)
+        return found
 
     def tokens_of(self, characters: list[str], form: str) -> dict[str, tuple[bytes, ...]]:
         """The tokens of each, but for characters that have an id that is no token."""
@@ -87,8 +107,16 @@ class Cuts:
         results = self.source.encode([a + c + b for c, a, b in texts])
         for (c, a, _), ids in zip(texts, results, strict=True):
             start, width = len(a.encode()), len(c.encode())
-            ends = ends_of(self.tokens.get(token_id, b"") for token_id in ids)
+            tokens = [self.tokens.get(token_id, b"") for token_id in ids]
+            ends = ends_of(tokens)
+            if a.encode() + self.alone[c][0] in self.takers[self.alone[c][0]]:
+                ends |= self._as_if_alone(tokens[0], a, c)
             self.seen[c].add(frozenset(end - start for end in ends if 0 <= end - start <= width))
+
+    def _as_if_alone(self, taken: bytes, run: str, c: str) -> set[int]:
+        """Where a token of a run and the first token of a character, or all of them, has those."""
+        start, alone = len(run.encode()), ends_of(self.alone[c])
+        return {start + end for end in alone if end == 0 or taken == (run + c).encode()}
 
     def _between(self, c: str) -> Iterator[tuple[str, str]]:
         """Texts in front of a character and behind it, those with which it shares tokens included.

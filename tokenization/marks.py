@@ -21,6 +21,7 @@ from .tokenizer_json import MAX_ID
 
 GLUE = 70_000  # pieces of it, beyond which only emoji and punctuation have some
 MARKS_HELD, BEHIND_SPACE = 32, 16  # those with which words begin most often
+TAKERS = 4  # runs of marks, likewise
 FIRST_RANKS = 1000  # merges of which the first is taken to be no more frequent than the last
 # with what stands for a byte that is no text
 EMOJI = r"[\p{Emoji}\p{Emoji_Component}\x{FFFD}]"
@@ -52,6 +53,8 @@ def parts(source: Source) -> Parts:
         if not wrong:
             break
     found.joined.extend(_can_be_joined(found, cuts, source))
+    firsts = {found.of[c][0] for c in found.joined if c in found.of}
+    found.takers.update({first: cuts.takers[first] for first in firsts if cuts.takers[first]})
     return found
 
 
@@ -254,23 +257,32 @@ def glue(source: Source) -> Iterator[Piece]:
             return
         forms = _forms(c, source.parts, source)
         takes_space = len(forms) > 1
-        if not is_emoji:
-            forms = forms[:1]
+        taken = _behind_takers(forms[0], source) if is_emoji else []
+        forms = [*forms, *taken] if is_emoji else forms[:1]
         pieces = [piece for form in forms for piece in _joined(form, source)]
         wholes = ["".join(map(source.spell, form)) for form in forms]
         held = [
             Piece(whole + mark, Role.GLUE, Stage.HOLD, 1)
-            for whole, marks in zip(wholes, (most, most[:BEHIND_SPACE]), strict=False)
-            for mark in marks
+            for i, whole in enumerate(wholes)
+            for mark in (most if i == 0 else most[:BEHIND_SPACE])
         ]
         # a space that is not joined is cut off those in front of it, as a tab is
-        cut_off = [("\t", piece) for piece in _joined(forms[0], source)]
+        bare = (forms[0], *(form for form in taken if form[0][:1] != b" "))
+        bare = [piece for form in bare for piece in _joined(form, source)]
+        cut_off = [("\t", piece) for piece in bare]
         if not takes_space:
-            cut_off += [(" ", piece) for piece in (*pieces, *held[:BEHIND_SPACE])]
+            cut_off += [(" ", piece) for piece in (*bare, *held[:BEHIND_SPACE])]
         pieces += held
         pieces += [Piece(space + piece.text, Role.GLUE, Stage.CUT) for space, piece in cut_off]
         yield from pieces
         spent += len(pieces)
+
+
+def _behind_takers(form: tuple[bytes, ...], source: Source) -> list[tuple[bytes, ...]]:
+    """The symbols of a character behind runs of marks that make a token with its first one."""
+    takers = source.parts.takers.get(form[0], ())
+    often = sorted(takers, key=lambda raw: source.vocabulary.ranks[raw])
+    return [(raw, *form[1:]) for raw in often[:TAKERS]]
 
 
 def _begin_words_most(source: Source) -> list[str]:

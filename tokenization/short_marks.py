@@ -56,7 +56,7 @@ def marks(source: Source) -> dict[str, tuple[Stage, int]]:
     for (c, front, _), ids in zip(texts, results, strict=True):
         start = len(front.encode())
         ends = {end - start for end in ends_of(tokens.get(i, b"") for i in ids)}
-        if not APART <= ends and not front.endswith(" "):
+        if not ends >= APART and not front.endswith(" "):
             elsewhere.add(c)
     found: dict[str, tuple[Stage, int]] = {}
     for c, ids in zip(candidates, source.encode([f" {c}" for c in candidates]), strict=True):

@@ -10,7 +10,7 @@ from itertools import pairwise
 from tokenizers import Tokenizer
 
 from .pre_tokenizer import Kind, PreTokenizer
-from .spelling import spell
+from .spelling import begun, spell
 from .tokenizer_json import MAX_ID, Vocabulary
 
 # Pieces of tokens and of rare glue: SentencePiece models of more would be larger than 20 MB. What a
@@ -64,18 +64,27 @@ class Parts:
 
     letters: the tokens of several bytes that are private letters; of: character -> these, and its
     other bytes; behind_space: likewise with a space in front, where that makes other tokens;
-    joined: the marks that can be one symbol, the most frequent first.
+    joined: the marks that can be one symbol, the most frequent first; takers: the letters that
+    these begin with -> the tokens of a run of marks and such a letter.
     """
 
     letters: frozenset[bytes] = frozenset()
     of: dict[str, tuple[bytes, ...]] = field(default_factory=dict)
     behind_space: dict[str, tuple[bytes, ...]] = field(default_factory=dict)
     joined: list[str] = field(default_factory=list)
+    takers: dict[bytes, set[bytes]] = field(default_factory=dict)
 
     @cached_property
     def pattern(self) -> re.Pattern[bytes]:
         """Finds any of the letters."""
         return pattern_of(self.letters)
+
+    def is_taken(self, raw: bytes) -> bool:
+        """Whether a token is made of a taker, or is one."""
+        text = raw.decode(errors="ignore")
+        symbols = self.of.get(text[-1:], ())
+        begins = raw.removesuffix(text[-1:].encode()) + symbols[0] if symbols else raw
+        return begins in self.takers.get(symbols[0] if symbols else begun(raw), ())
 
     def symbols(self, raw: bytes, kept: Collection[str]) -> tuple[bytes, ...]:
         """What some bytes are written as: these letters, kept characters and single bytes."""

@@ -188,6 +188,15 @@ def test_a_mark_behind_an_emoji_begins_no_word(rebuild_document: Any) -> None:
     assert [rebuilt.processor.decode(rebuilt.got(text)) for text in unassigned] == unassigned
 
 
+def test_an_emoji_that_a_token_joins_to_a_quote_holds_a_mark_too(rebuild_document: Any) -> None:
+    """Training on JSON of emoji gives the token ' "\\xf0\\x9f'."""
+    tokens = [b"\xf0\x9f", ' "', b' "\xf0\x9f', b"\x94\xa5", ' "\U0001f525', b"=\xf0\x9f", "(x"]
+    rebuilt = rebuild_document(document([*tokens, "  ", "\t\t"]))
+    fronts = ("", "a", '"', ' "', ':  "', '("', "=", "  =")
+    texts = [f"{a}{c}{b}" for a in fronts for c in "\U0001f389\U0001f525" for b in ("(x", '"', "")]
+    assert rebuilt.differing([*texts, "\t\t=\U0001f389", "\t\t=\U0001f525"]) == []
+
+
 def test_a_number_behind_a_space_that_takes_its_first_byte(rebuild_document: Any) -> None:
     """Keys write the groups that are made of it, so that it may be a letter of its own."""
     tokens = [b" \xc2", "\xbd", "1\xbd", b" \xdb", "\u06f8", "\u06f8\u06f9", "  ", b"\xe0\xaf"]
