@@ -130,7 +130,7 @@ class Cuts:
         """
         raw, rules, normalizer = c.encode(), self.source.rules, self.source.original.normalizer
         is_mark = rules.kind(c) is Kind.MARK
-        is_wide = unicodedata.east_asian_width(c) == "W"
+        is_wide = unicodedata.east_asian_width(c) == "W" or unicodedata.category(c) == "Cn"
         is_rare = is_wide or len(self.alone[c][0]) == 1
         combines = unicodedata.category(c)[0] == "M"
         between = [*BETWEEN, (c, c)]

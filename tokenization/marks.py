@@ -23,8 +23,8 @@ GLUE = 70_000  # pieces of it, beyond which only emoji and punctuation have some
 MARKS_HELD, BEHIND_SPACE = 32, 16  # those with which words begin most often
 TAKERS = 4  # runs of marks, likewise
 FIRST_RANKS = 1000  # merges of which the first is taken to be no more frequent than the last
-# with what stands for a byte that is no text
-EMOJI = r"[\p{Emoji}\p{Emoji_Component}\x{FFFD}]"
+# with those of new versions of Unicode, and what stands for a byte that is no text
+EMOJI = r"[\p{Emoji}\p{Emoji_Component}\x{1FA70}-\x{1FAFF}\x{FFFD}]"
 
 
 def parts(source: Source) -> Parts:

@@ -22,7 +22,8 @@ from . import TokenizerError, expression
 
 MAX_GROUP = 8  # the longest pre-token of numbers that counts as a group, and not as any run
 CONTRACTION_LETTERS = 2  # behind the apostrophe
-ASSIGNED_MARKS = r"[\p{P}\p{S}\p{M}\p{Cc}\p{Cf}]"
+# and the block that gets the emoji of new versions of Unicode
+ASSIGNED_MARKS = r"[\p{P}\p{S}\p{M}\p{Cc}\p{Cf}\x{1FA70}-\x{1FAFF}]"
 
 
 class Kind(IntEnum):
