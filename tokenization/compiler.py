@@ -54,6 +54,7 @@ def compile_plan(
         plain.keep_characters(source)
     numbers = {} if readable else keys.number_groups(source)
     source.wide.heads.update(wide.spaced(source).heads)
+    source.tails.update(tails.tails(source))
     source = replace(source, parts=marks.parts(source))
     letters = map(chr, PRIVATE)
     for token_id in _spelled_by_text(source) if readable else _spelled_by_letters(source, numbers):
@@ -115,7 +116,6 @@ def _spelled_by_letters(source: Source, numbers: Mapping[str, list[int]]) -> Ite
     yield from sorted(source.unreached)
     source.empty_lines.update(lines.tokens(source))
     yield from sorted(source.empty_lines)
-    source.tails.update(tails.tails(source))
     yield from source.tails
     source.comments.extend(text.encode() for text in comments.comments(source))
     yield from (source.ids[raw] for raw in source.comments)

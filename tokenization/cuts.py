@@ -32,7 +32,8 @@ class Cuts:
     tokens; behind_space: likewise with a space that may be joined to it, where no letter is written
     for the two; takers: the first token of characters -> the tokens of a run of marks and this one,
     which all of them give behind that run, as ' "\\xf0\\x9f'; seen: where tokens begin and end in a
-    character, in bytes, for each of the texts that it was looked at in, as if a taker were two.
+    character, in bytes, for each of the texts that it was looked at in, as if a taker were two, and
+    a tail (`tails`), of which the first bytes are the keys of `tails` here.
     """
 
     def __init__(self, source: Source) -> None:
@@ -59,6 +60,9 @@ class Cuts:
         ]
         self.behind_space = self.tokens_of(spaced, " {0}")
         self.takers = self._takers()
+        self.tails: dict[bytes, set[bytes]] = defaultdict(set)
+        for token_id, (end, _) in source.tails.items():
+            self.tails[end].add(self.tokens[token_id])
         self.seen: dict[str, set[frozenset[int]]] = {}
         # the last bytes of a character -> what is in one token with them, and the first bytes
         self.behind: dict[bytes, set[str]] = defaultdict(set)
@@ -111,6 +115,8 @@ class Cuts:
             ends = ends_of(tokens)
             if a.encode() + self.alone[c][0] in self.takers[self.alone[c][0]]:
                 ends |= self._as_if_alone(tokens[0], a, c)
+            if not self.tails[self.alone[c][-1]].isdisjoint(tokens):
+                ends.add(start + width)
             self.seen[c].add(frozenset(end - start for end in ends if 0 <= end - start <= width))
 
     def _as_if_alone(self, taken: bytes, run: str, c: str) -> set[int]:

@@ -15,11 +15,14 @@ from itertools import pairwise, product
 from .cuts import Cuts, characters, ends_of
 from .expression import members
 from .plan import Piece, Role, Stage
+from .pre_tokenizer import Kind
 from .source import Parts, Source, each, merged, merged_without, pattern_of
 from .spelling import CONTINUATION, REPLACEMENT, rewritten, width_of
+from .tails import VARIATION_SELECTOR, with_tails
 from .tokenizer_json import MAX_ID
 
-GLUE = 70_000  # pieces of it, beyond which only emoji and punctuation have some
+# pieces of it, beyond which only emoji and punctuation have some, and punctuation for fewer marks
+GLUE = 70_000
 MARKS_HELD, BEHIND_SPACE = 32, 16  # those with which words begin most often
 TAKERS = 4  # runs of marks, likewise
 FIRST_RANKS = 1000  # merges of which the first is taken to be no more frequent than the last
@@ -250,24 +253,34 @@ def _written(source: Source) -> Iterator[tuple[bytes, ...]]:
 def glue(source: Source) -> Iterator[Piece]:
     """Glue for these marks, for each with the marks that may not begin a word, and with a tab."""
     most = [source.spell(mark.encode()) for mark in _begin_words_most(source)]
+    # where an expression has the selector among letters, the two are a word
+    is_mark = source.rules.kind(VARIATION_SELECTOR) is Kind.MARK
+    tails = with_tails(source) if is_mark else ()
+    with_selector = {text[0]: source.vocabulary.tokens[i] for text, i in tails}
     spent = 0
     for c in source.parts.joined:
         is_emoji = _is_emoji(c)
-        if spent > GLUE and not is_emoji and not _is_punctuation(c):
+        is_spent = spent > GLUE and not is_emoji
+        if is_spent and not _is_punctuation(c):
             return
         forms = _forms(c, source.parts, source)
         takes_space = len(forms) > 1
-        taken = _behind_takers(forms[0], source) if is_emoji else []
-        forms = [*forms, *taken] if is_emoji else forms[:1]
+        if is_emoji:
+            tail = with_selector.get(c, b"")
+            selected = [(*form[:-1], tail) for form in forms if tail.startswith(form[-1])]
+            alone = [forms[0], *selected[:1]]
+            forms = [*forms, *_behind_takers(forms[0], source), *selected]
+        else:
+            alone = forms = forms[:1]
         pieces = [piece for form in forms for piece in _joined(form, source)]
-        wholes = ["".join(map(source.spell, form)) for form in forms]
+        wholes = ["".join([_spelled(symbol, source) for symbol in form]) for form in forms]
         held = [
             Piece(whole + mark, Role.GLUE, Stage.HOLD, 1)
-            for i, whole in enumerate(wholes)
-            for mark in (most if i == 0 else most[:BEHIND_SPACE])
+            for form, whole in zip(forms, wholes, strict=True)
+            for mark in (most if form in alone and not is_spent else most[:BEHIND_SPACE])
         ]
         # a space that is not joined is cut off those in front of it, as a tab is
-        bare = (forms[0], *(form for form in taken if form[0][:1] != b" "))
+        bare = [form for form in forms if form[0][:1] != b" "]
         bare = [piece for form in bare for piece in _joined(form, source)]
         cut_off = [("\t", piece) for piece in bare]
         if not takes_space:
@@ -303,7 +316,12 @@ def _begin_words_most(source: Source) -> list[str]:
     return list(dict.fromkeys((*emoji, *marks)))
 
 
+def _spelled(symbol: bytes, source: Source) -> str:
+    is_tail = symbol in source.ids and source.ids[symbol] in source.tails
+    return source.private[source.ids[symbol]] if is_tail else source.spell(symbol)
+
+
 def _joined(form: tuple[bytes, ...], source: Source) -> Iterator[Piece]:
-    letters = [source.spell(symbol) for symbol in form]
+    letters = [_spelled(symbol, source) for symbol in form]
     for end in range(2, len(letters) + 1):
         yield Piece("".join(letters[:end]), Role.GLUE, Stage.JOIN)

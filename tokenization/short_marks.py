@@ -74,9 +74,8 @@ def marks(source: Source) -> dict[str, tuple[Stage, int]]:
 def _of_two_tokens(source: Source) -> list[str]:
     marks = [
         c
-        for kind in (Kind.MARK, Kind.APART)
-        for c in source.rules.characters(kind, FIRST_OF_TWO_BYTES)
-        if c < chr(FIRST_OF_THREE_BYTES) and source.rules.is_mark(c) and c not in source.kept
+        for c in source.rules.characters(Kind.MARK, FIRST_OF_TWO_BYTES)
+        if c < chr(FIRST_OF_THREE_BYTES) and c not in source.kept
     ]
     return [
         c
@@ -97,7 +96,12 @@ def _near_letters(source: Source) -> dict[bytes, list[str]]:
 
 
 def glue(source: Source) -> Iterator[Piece]:
-    """The glue of the two bytes, and of spaces that are cut off in front of these."""
+    """The glue of the two bytes, and of spaces that are cut off in front of these.
+
+    None where marks are cut from marks: `glue` has some for such as are cut inside.
+    """
+    if source.cuts_marks:
+        return
     for c, (stage, rank) in marks(source).items():
         text = spell(c.encode())
         yield Piece(text, Role.GLUE, stage, rank)

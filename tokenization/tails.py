@@ -4,7 +4,9 @@ A letter of several tokens may end with the same bytes, as "\u9ad4" does, and is
 behind it: nothing may be merged over that cut. So no merge makes such a token. It is a private
 letter, which keys write behind the marks that the original merges so.
 
-This is done where marks are cut from other marks, as in Falcon; elsewhere `edges` needs no keys.
+This is done where marks are cut from other marks, as in Falcon, and for a variation selector where
+marks begin words, since emoji are made one symbol there: o200k has a token of the last byte of
+"\u2764" and of the selector behind it. Elsewhere `edges` needs no keys.
 """
 
 from collections.abc import Iterator
@@ -13,28 +15,36 @@ from .pre_tokenizer import Kind
 from .source import Source
 from .spelling import CONTINUATION, REPLACEMENT, spell
 
+VARIATION_SELECTOR = "\ufe0f"  # "as an emoji"
+
 
 def tails(source: Source) -> dict[int, tuple[bytes, str]]:
-    """Such tokens -> the bytes of a character that they begin with, and the marks in ASCII.
+    """Such tokens -> the bytes of a character that they begin with, and the marks behind it.
 
-    None where marks are merged before words or not cut, or where other tokens are made of one.
+    None where other tokens are made of one.
     """
-    if source.rules.marks_begin_words or source.readable or not source.cuts_marks:
+    is_tail = _is_selector if source.rules.marks_begin_words else _is_plain_mark
+    if source.readable or not (source.rules.marks_begin_words or source.cuts_marks):
         return {}
     found: dict[int, tuple[bytes, str]] = {}
     for raw, token_id in source.ids.items():
         behind = raw.lstrip(bytes(CONTINUATION))
         marks = behind.decode(errors="replace")
-        if len(behind) < len(raw) and marks and all(_is_plain_mark(c, source) for c in marks):
+        if len(behind) < len(raw) and marks and all(is_tail(c, source) for c in marks):
             found[token_id] = raw[: -len(behind)], marks
     if not found:
         return {}
     others = "\0".join([spell(raw, source.kept) for raw, i in source.ids.items() if i not in found])
-    return {i: tail for i, tail in found.items() if spell(tail[0]) + tail[1] not in others}
+    tokens = source.vocabulary.tokens
+    return {i: tail for i, tail in found.items() if spell(tokens[i], source.kept) not in others}
 
 
 def _is_plain_mark(character: str, source: Source) -> bool:
     return character < "\x80" and source.rules.kind(character) is Kind.MARK
+
+
+def _is_selector(character: str, _: Source) -> bool:
+    return character == VARIATION_SELECTOR
 
 
 def tail_keys(source: Source) -> dict[bytes, bytes]:
@@ -43,7 +53,7 @@ def tail_keys(source: Source) -> dict[bytes, bytes]:
     And longer ones where a mark more, or a space in front, makes other tokens of it.
     """
     marks = [c for c in map(chr, range(0x21, 0x7F)) if _is_plain_mark(c, source)]
-    token_of = dict(_with_tails(source))
+    token_of = dict(with_tails(source))
     ids_of = dict(zip(token_of, source.encode(list(token_of)), strict=True))
     keys = {text.encode(): _written(ids, source) for text, ids in ids_of.items()}
     longer = [text + mark for text in token_of for mark in marks]
@@ -52,7 +62,8 @@ def tail_keys(source: Source) -> dict[bytes, bytes]:
             keys.setdefault(text.encode(), _written(ids, source))
     spaced = [" " + text for text in token_of]
     for text, ids in zip(spaced, source.encode(spaced), strict=True):
-        if token_of[text[1:]] not in ids:
+        has_key = text[1] in source.parts.behind_space or source.wide.head(text.encode())
+        if token_of[text[1:]] not in ids or has_key:
             keys[text.encode()] = _written(ids, source)
     return keys
 
@@ -61,7 +72,7 @@ def _written(ids: list[int], source: Source) -> bytes:
     return "".join([source.texts[token_id] for token_id in ids]).encode()
 
 
-def _with_tails(source: Source) -> Iterator[tuple[str, int]]:
+def with_tails(source: Source) -> Iterator[tuple[str, int]]:
     """Marks with those behind them that give such a token, and the token."""
     characters = [
         text
@@ -85,8 +96,8 @@ def letters_to_text(source: Source) -> dict[bytes, bytes]:
     keys: dict[bytes, bytes] = {}
     for token_id, (end, marks) in source.tails.items():
         keys[source.private[token_id].encode()] = REPLACEMENT * len(end) + marks.encode()
-    for text, token_id in _with_tails(source):
-        raw, tail = text.encode(), source.vocabulary.tokens[token_id]
-        beginning = spell(raw.removesuffix(tail)) + source.private[token_id]
-        keys[beginning.encode()] = raw
+    texts = [front + text for text, _ in with_tails(source) for front in ("", " ")]
+    for text, ids in zip(texts, source.encode(texts), strict=True):
+        if text[0] != " " or ids[0] in source.private:  # else the space is a character of its own
+            keys[_written(ids, source)] = text.encode()
     return keys

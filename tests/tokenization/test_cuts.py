@@ -197,6 +197,26 @@ def test_an_emoji_that_a_token_joins_to_a_quote_holds_a_mark_too(rebuild_documen
     assert rebuilt.differing([*texts, "\t\t=\U0001f389", "\t\t=\U0001f525"]) == []
 
 
+def test_an_emoji_that_shares_a_token_with_the_selector_behind_it(rebuild_document: Any) -> None:
+    """o200k has such tokens for "\u2764" and "\u26a0"."""
+    tokens = [
+        b"\xe2\x9d",
+        b" \xe2\x9d",
+        b"\xef\xb8",
+        "\ufe0f",
+        b"\xa4\xef\xb8\x8f",
+        b"\xe5\x9b",
+        "\u56e4",
+    ]
+    rebuilt = rebuild_document(document([*tokens, "(x", "  ", "\t\t", b"\xe2\x80", "\u200d"]))
+    fronts = ("", "a", " ", '"', "  ", "\u56e4", "\u5764", "\t\t")
+    ends = ("", "(x", " a", "\u200d\U0001f525(x", "\u2764")
+    emoji = ("\u2764\ufe0f", "\u2764", "\U0001f5a4\ufe0f")
+    texts = [a + c + b for a in fronts for c in emoji for b in ends if (a[:1], b) != ("\t", "(x")]
+    assert rebuilt.differing(texts) == []
+    assert [t for t in texts if rebuilt.processor.decode(rebuilt.got(t)) != t] == []
+
+
 def test_a_number_behind_a_space_that_takes_its_first_byte(rebuild_document: Any) -> None:
     """Keys write the groups that are made of it, so that it may be a letter of its own."""
     tokens = [b" \xc2", "\xbd", "1\xbd", b" \xdb", "\u06f8", "\u06f8\u06f9", "  ", b"\xe0\xaf"]
