@@ -47,7 +47,8 @@ by the ranks of merges (`glue`, `wide`). What is left over is rare (docs/tokeniz
 - groups of numbers of several scripts, beyond Latin-1; runs of three kinds of spaces and more;
 - a mark that begins a word behind a mark of several tokens that is a rare symbol, has two bytes, or
   shares a token with what stands beside it, and behind three marks and more of which some
-  are beyond ASCII and rare; an emoji directly in front of those letters with which it shares one;
+  are beyond ASCII and rare; marks of two bytes behind a space, where letters take the first one
+  before a space does; an emoji directly in front of those letters with which it shares one;
   tabs in front of rare pairs of marks, and of rare words where a vocabulary is large;
 - combining marks behind marks where they are letters too and few words begin with them;
 - letters beyond ASCII that an expression cuts from ASCII ones (DeepSeek's "-Pr|äs"), and from those
@@ -57,9 +58,9 @@ by the ranks of merges (`glue`, `wide`). What is left over is rare (docs/tokeniz
 - letters of several tokens in front of marks that a token joins to their last byte: such a letter
   alone behind a tab, a line or several spaces ("\t\u56f3\","), and those of blocks of many marks
   ("\u2139\","); marks of several tokens beside a letter or number beyond ASCII, where a token joins
-  the last byte of one and the first of the other ("\u00d7\u306e", "\u05d5\u05f3"); marks whose last
-  two bytes are a token, where another has their first bytes with a mark in front ('"\U0001f41c');
-  marks of three tokens that are cut between their bytes;
+  the last byte of one and the first of the other ("\u00d7\u306e"); marks whose last two bytes are a
+  token, where another has their first bytes with a mark in front ('"\U0001f41c'); marks of three
+  tokens that are cut between their bytes;
 - three marks and more, or two of different scripts, that NFC would write in another order;
 - four and more apostrophes between a mark beyond ASCII and the letters of a contraction, or one
   behind a character that Unicode does not assign;
