@@ -255,40 +255,43 @@ def glue(source: Source) -> Iterator[Piece]:
     most = [source.spell(mark.encode()) for mark in _begin_words_most(source)]
     # where an expression has the selector among letters, the two are a word
     is_mark = source.rules.kind(VARIATION_SELECTOR) is Kind.MARK
-    tails = with_tails(source) if is_mark else ()
-    with_selector = {text[0]: source.vocabulary.tokens[i] for text, i in tails}
+    selected = with_tails(source) if is_mark else ()
+    tails = {text[0]: source.vocabulary.tokens[token_id] for text, token_id in selected}
     spent = 0
     for c in source.parts.joined:
-        is_emoji = _is_emoji(c)
-        is_spent = spent > GLUE and not is_emoji
+        is_spent = spent > GLUE and not _is_emoji(c)
         if is_spent and not _is_punctuation(c):
             return
-        forms = _forms(c, source.parts, source)
-        takes_space = len(forms) > 1
-        if is_emoji:
-            tail = with_selector.get(c, b"")
-            selected = [(*form[:-1], tail) for form in forms if tail.startswith(form[-1])]
-            alone = [forms[0], *selected[:1]]
-            forms = [*forms, *_behind_takers(forms[0], source), *selected]
-        else:
-            alone = forms = forms[:1]
-        pieces = [piece for form in forms for piece in _joined(form, source)]
-        wholes = ["".join([_spelled(symbol, source) for symbol in form]) for form in forms]
-        held = [
-            Piece(whole + mark, Role.GLUE, Stage.HOLD, 1)
-            for form, whole in zip(forms, wholes, strict=True)
-            for mark in (most if form in alone and not is_spent else most[:BEHIND_SPACE])
-        ]
-        # a space that is not joined is cut off those in front of it, as a tab is
-        bare = [form for form in forms if form[0][:1] != b" "]
-        bare = [piece for form in bare for piece in _joined(form, source)]
-        cut_off = [("\t", piece) for piece in bare]
-        if not takes_space:
-            cut_off += [(" ", piece) for piece in (*bare, *held[:BEHIND_SPACE])]
-        pieces += held
-        pieces += [Piece(space + piece.text, Role.GLUE, Stage.CUT) for space, piece in cut_off]
+        held = most[:BEHIND_SPACE] if is_spent else most
+        pieces = list(_glue_of(c, tails.get(c, b""), held, source))
         yield from pieces
         spent += len(pieces)
+
+
+def _glue_of(c: str, tail: bytes, most: list[str], source: Source) -> Iterator[Piece]:
+    """Likewise for one mark; tail: what is given for its last byte and a selector behind it."""
+    forms = _forms(c, source.parts, source)
+    takes_space = len(forms) > 1
+    if _is_emoji(c):
+        selected = [(*form[:-1], tail) for form in forms if tail.startswith(form[-1])]
+        alone = [forms[0], *selected[:1]]
+        forms = [*forms, *_behind_takers(forms[0], source), *selected]
+    else:
+        alone = forms = forms[:1]
+    held: list[Piece] = []
+    for form in forms:
+        yield from _joined(form, source)
+        whole = "".join([_spelled(symbol, source) for symbol in form])
+        marks = most if form in alone else most[:BEHIND_SPACE]
+        held += [Piece(whole + mark, Role.GLUE, Stage.HOLD, 1) for mark in marks]
+    yield from held
+    # a space that is not joined is cut off those in front of it, as a tab is
+    bare = [form for form in forms if form[0][:1] != b" "]
+    pieces = [piece for form in bare for piece in _joined(form, source)]
+    for piece in pieces:
+        yield Piece("\t" + piece.text, Role.GLUE, Stage.CUT)
+    for piece in () if takes_space else (*pieces, *held[:BEHIND_SPACE]):
+        yield Piece(" " + piece.text, Role.GLUE, Stage.CUT)
 
 
 def _behind_takers(form: tuple[bytes, ...], source: Source) -> list[tuple[bytes, ...]]:
