@@ -23,7 +23,8 @@ from .tokenizer_json import MAX_ID
 
 # pieces of it, beyond which only emoji and punctuation have some, and punctuation for fewer marks
 GLUE = 70_000
-MARKS_HELD, BEHIND_SPACE = 32, 16  # those with which words begin most often
+# those with which words begin most often: behind most marks, rare punctuation, and " \U0001f389"
+MARKS_HELD, BEHIND_RARE, BEHIND_SPACE = 32, 24, 16
 TAKERS = 4  # runs of marks, likewise
 FIRST_RANKS = 1000  # merges of which the first is taken to be no more frequent than the last
 # with those of new versions of Unicode, and what stands for a byte that is no text
@@ -262,7 +263,7 @@ def glue(source: Source) -> Iterator[Piece]:
         is_spent = spent > GLUE and not _is_emoji(c)
         if is_spent and not _is_punctuation(c):
             return
-        held = most[:BEHIND_SPACE] if is_spent else most
+        held = most[:BEHIND_RARE] if is_spent else most
         pieces = list(_glue_of(c, tails.get(c, b""), held, source))
         yield from pieces
         spent += len(pieces)
