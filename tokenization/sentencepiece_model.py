@@ -68,6 +68,7 @@ by the ranks of merges (`glue`, `wide`). What is left over is rare (docs/tokeniz
 - a space in front of a character that Unicode does not assign, where others of its block are cut,
   and of a number of several tokens whose first byte begins letters too (Gujarati's in Llama 3);
 - a letter beyond ASCII in front of a character beyond plane 3, where a token joins bytes of both;
+- an added token that begins inside of what a key takes: "\ufe0f!" behind "\u2764";
 - bytes that are not in the vocabulary, which the original drops but still cuts at; the rest of a
   four-byte character without its first byte does not decode to UTF-8;
 - several null characters in a row, which SentencePiece counts as one.

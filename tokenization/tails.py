@@ -54,18 +54,22 @@ def tail_keys(source: Source) -> dict[bytes, bytes]:
     """
     marks = [c for c in map(chr, range(0x21, 0x7F)) if _is_plain_mark(c, source)]
     token_of = dict(with_tails(source))
-    ids_of = dict(zip(token_of, source.encode(list(token_of)), strict=True))
+    ids_of = dict(_given(list(token_of), source))
     keys = {text.encode(): _written(ids, source) for text, ids in ids_of.items()}
-    longer = [text + mark for text in token_of for mark in marks]
-    for text, ids in zip(longer, source.encode(longer), strict=True):
+    for text, ids in _given([text + mark for text in token_of for mark in marks], source):
         if ids[:-1] != ids_of[text[:-1]]:
             keys.setdefault(text.encode(), _written(ids, source))
-    spaced = [" " + text for text in token_of]
-    for text, ids in zip(spaced, source.encode(spaced), strict=True):
+    for text, ids in _given([" " + text for text in token_of], source):
         has_key = text[1] in source.parts.behind_space or source.wide.head(text.encode())
         if token_of[text[1:]] not in ids or has_key:
             keys[text.encode()] = _written(ids, source)
     return keys
+
+
+def _given(texts: list[str], source: Source) -> Iterator[tuple[str, list[int]]]:
+    """The texts with their ids, but for those in which an added token is found before any key."""
+    results = zip(texts, source.encode(texts), strict=True)
+    return ((text, ids) for text, ids in results if source.knows(ids))
 
 
 def _written(ids: list[int], source: Source) -> bytes:
@@ -74,6 +78,8 @@ def _written(ids: list[int], source: Source) -> bytes:
 
 def with_tails(source: Source) -> Iterator[tuple[str, int]]:
     """Marks with those behind them that give such a token, and the token."""
+    if not source.tails:
+        return
     characters = [
         text
         for kind in (Kind.MARK, Kind.APART)
@@ -86,9 +92,8 @@ def with_tails(source: Source) -> Iterator[tuple[str, int]]:
         for text in characters
         if text.encode().endswith(end)
     ]
-    for (text, token_id), ids in zip(tried, source.encode([t for t, _ in tried]), strict=True):
-        if token_id in ids and source.knows(ids):
-            yield text, token_id
+    ids_of = dict(_given([text for text, _ in tried], source))
+    yield from ((text, token_id) for text, token_id in tried if token_id in ids_of.get(text, ()))
 
 
 def letters_to_text(source: Source) -> dict[bytes, bytes]:
@@ -97,7 +102,7 @@ def letters_to_text(source: Source) -> dict[bytes, bytes]:
     for token_id, (end, marks) in source.tails.items():
         keys[source.private[token_id].encode()] = REPLACEMENT * len(end) + marks.encode()
     texts = [front + text for text, _ in with_tails(source) for front in ("", " ")]
-    for text, ids in zip(texts, source.encode(texts), strict=True):
+    for text, ids in _given(texts, source):
         if text[0] != " " or ids[0] in source.private:  # else the space is a character of its own
             keys[_written(ids, source)] = text.encode()
     return keys

@@ -177,7 +177,7 @@ def test_a_mark_behind_an_emoji_begins_no_word(rebuild_document: Any) -> None:
     tokens = [b"\xf0\x9f", b"\x94\xa5", b"\xf0\x9f\x98", b" \xf0\x9f", b" \xe5", b"\xe5\x94"]
     tokens += [b"\x94\x94", "\u5514".encode(), b"\xef\xbc", "\uff0c".encode()]
     rebuilt = rebuild_document(document([*tokens, "\uff0c\u5514", "(x", ".c", "  ", "\t\t"]))
-    emoji = "\U0001f389\U0001f525\U0001f514\U0001f600\u2764\u2318\U0001f1e9\u203c\ufffd"
+    emoji = "\U0001f389\U0001f525\U0001f514\U0001f600\u2764\u2318\U0001f1e9\u203c\ufffd\U0001faef"
     forms = ("{0}(x", "a{0}{0}.c", " {0}(x)", "  {0}.c", "({0}(x", "{0}x(x", "\t\t{0}", "{0}\ufe0f")
     forms += ("{0}\uff0c\u5514",)
     texts = [form.format(c) for c in emoji for form in forms]
@@ -197,24 +197,29 @@ def test_an_emoji_that_a_token_joins_to_a_quote_holds_a_mark_too(rebuild_documen
     assert rebuilt.differing([*texts, "\t\t=\U0001f389", "\t\t=\U0001f525"]) == []
 
 
+SELECTED = [b"\xe2\x9d", b" \xe2\x9d", b"\xef\xb8", "\ufe0f", b"\xa4\xef\xb8\x8f"]
+
+
 def test_an_emoji_that_shares_a_token_with_the_selector_behind_it(rebuild_document: Any) -> None:
     """o200k has such tokens for "\u2764" and "\u26a0"."""
-    tokens = [
-        b"\xe2\x9d",
-        b" \xe2\x9d",
-        b"\xef\xb8",
-        "\ufe0f",
-        b"\xa4\xef\xb8\x8f",
-        b"\xe5\x9b",
-        "\u56e4",
-    ]
-    rebuilt = rebuild_document(document([*tokens, "(x", "  ", "\t\t", b"\xe2\x80", "\u200d"]))
+    tokens = [*SELECTED, b"\xe5\x9b", "\u56e4", "(x", "  ", "\t\t", b"\xe2\x80", "\u200d"]
+    rebuilt = rebuild_document(document(tokens))
     fronts = ("", "a", " ", '"', "  ", "\u56e4", "\u5764", "\t\t")
     ends = ("", "(x", " a", "\u200d\U0001f525(x", "\u2764")
     emoji = ("\u2764\ufe0f", "\u2764", "\U0001f5a4\ufe0f")
     texts = [a + c + b for a in fronts for c in emoji for b in ends if (a[:1], b) != ("\t", "(x")]
     assert rebuilt.differing(texts) == []
     assert [t for t in texts if rebuilt.processor.decode(rebuilt.got(t)) != t] == []
+
+
+@pytest.mark.parametrize("content", [" \u2764", "\ufe0f!"])
+def test_an_added_token_holds_a_part_of_such_an_emoji(rebuild_document: Any, content: str) -> None:
+    tokenizer = document([*SELECTED, "(x"])
+    added = {"id": len(tokenizer["model"]["vocab"]), "content": content, "special": True}
+    flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
+    tokenizer["added_tokens"] = [added | flags]
+    rebuilt = rebuild_document(tokenizer)
+    assert rebuilt.differing([" \u2764\ufe0f(x", "\u2764\ufe0f(x", "\ufe0f!(x"]) == []
 
 
 def test_a_number_behind_a_space_that_takes_its_first_byte(rebuild_document: Any) -> None:
