@@ -59,7 +59,6 @@ class Cuts:
             if source.wide.head(f" {c}".encode()) is None and len(source.rules.cut(f" {c}")) == 1
         ]
         self.behind_space = self.tokens_of(spaced, " {0}")
-        self.takers = self._takers()
         self.tails: dict[bytes, set[bytes]] = defaultdict(set)
         for token_id, (end, _) in source.tails.items():
             self.tails[end].add(self.tokens[token_id])
@@ -74,6 +73,7 @@ class Cuts:
                 self.behind[raw[:end]].add(text)
             elif beginning and text.strip(" "):
                 self.before[beginning].add(text)
+        self.takers = self._takers()
 
     def _takers(self) -> dict[bytes, set[bytes]]:
         """Left over are letters and numbers of several tokens behind such a run: they are rare."""
@@ -84,13 +84,14 @@ class Cuts:
                 for end in (2, 3):
                     of_first.get(c.encode()[:end], []).append(c)
         found: dict[bytes, set[bytes]] = defaultdict(set)
-        for raw in sorted(self.source.vocabulary.ranks):
-            run = raw.removesuffix(first := begun(raw)).decode(errors="surrogateescape")
-            body = run.removeprefix(" ")
-            if of_first.get(first) and body and all(map(self.source.is_letter_mark, body)):
-                given = self.tokens_of(of_first[first], run + "{0}")
-                if all(tokens[0].startswith(raw) for tokens in given.values()):
-                    found[first].add(raw)
+        for first, of_it in of_first.items():
+            for run in self.before.get(first, ()) if of_it else ():
+                raw = run.encode() + first
+                is_run = all(map(self.source.is_letter_mark, run.removeprefix(" ")))
+                if is_run and raw in self.source.vocabulary.ranks:
+                    given = self.tokens_of(of_it, run + "{0}")
+                    if all(tokens[0].startswith(raw) for tokens in given.values()):
+                        found[first].add(raw)
         return found
 
     def tokens_of(self, characters: list[str], form: str) -> dict[str, tuple[bytes, ...]]:
@@ -134,7 +135,7 @@ class Cuts:
         several tokens, letters that begin with a token of one byte, and letters beside another
         script; and what combines with a letter, behind a mark that does not.
         """
-        raw, rules, normalizer = c.encode(), self.source.rules, self.source.original.normalizer
+        raw, rules = c.encode(), self.source.rules
         is_mark = rules.kind(c) is Kind.MARK
         is_wide = unicodedata.east_asian_width(c) == "W" or unicodedata.category(c) == "Cn"
         is_rare = is_wide or len(self.alone[c][0]) == 1
@@ -150,8 +151,7 @@ class Cuts:
         for a, b in between:
             begins_word = is_mark and b != "" and rules.kind(b[0]) is Kind.LETTER
             begins_word &= is_wide or b[:1].isalpha()
-            text = a + c + b
-            if not begins_word and (not normalizer or normalizer.normalize_str(text) == text):
+            if not begins_word and self.source.is_normal(a + c + b):
                 yield a, b
 
     def is_apart(self, c: str, length: int = 4) -> bool:

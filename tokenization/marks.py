@@ -15,7 +15,7 @@ from itertools import pairwise, product
 from .cuts import Cuts, characters, ends_of
 from .expression import members
 from .plan import Piece, Role, Stage
-from .pre_tokenizer import Kind
+from .pre_tokenizer import NEW_EMOJI, Kind
 from .source import Parts, Source, each, merged, merged_without, pattern_of
 from .spelling import CONTINUATION, REPLACEMENT, rewritten, width_of
 from .tails import VARIATION_SELECTOR, with_tails
@@ -27,8 +27,8 @@ GLUE = 70_000
 MARKS_HELD, BEHIND_RARE, BEHIND_SPACE = 32, 24, 16
 TAKERS = 4  # runs of marks, likewise
 FIRST_RANKS = 1000  # merges of which the first is taken to be no more frequent than the last
-# with those of new versions of Unicode, and what stands for a byte that is no text
-EMOJI = r"[\p{Emoji}\p{Emoji_Component}\x{1FA70}-\x{1FAFF}\x{FFFD}]"
+# with what stands for a byte that is no text
+EMOJI = rf"[\p{{Emoji}}\p{{Emoji_Component}}{NEW_EMOJI}\x{{FFFD}}]"
 
 
 def parts(source: Source) -> Parts:

@@ -8,8 +8,8 @@ class Stage(IntEnum):
     """When a merge happens: all of one stage come before any of the next, over the whole text."""
 
     FIRST = 0  # the first bytes of marks of several tokens; bytes of lone numbers
-    MARK = 1  # runs of punctuation and symbols, with the space in front and the newlines behind
-    JOIN = 2  # glue: marks of several tokens as one symbol; tokens of a run and the first of these
+    MARK = 1  # runs of punctuation and symbols, with the space in front and what they take behind
+    JOIN = 2  # glue: marks of several tokens as one symbol
     LINE = 3  # glue: a mark that still belongs to the run before a newline, as "/" in ")\n/."
     HOLD = 4  # glue: a mark and the run in front of it, so that it does not begin a word
     WORD = 5  # all that is not mentioned here

@@ -22,8 +22,8 @@ from . import TokenizerError, expression
 
 MAX_GROUP = 8  # the longest pre-token of numbers that counts as a group, and not as any run
 CONTRACTION_LETTERS = 2  # behind the apostrophe
-# and the block that gets the emoji of new versions of Unicode
-ASSIGNED_MARKS = r"[\p{P}\p{S}\p{M}\p{Cc}\p{Cf}\x{1FA70}-\x{1FAFF}]"
+NEW_EMOJI = r"\x{1FA70}-\x{1FAFF}"  # the block that gets those of new versions of Unicode
+ASSIGNED_MARKS = rf"[\p{{P}}\p{{S}}\p{{M}}\p{{Cc}}\p{{Cf}}{NEW_EMOJI}]"
 
 
 class Kind(IntEnum):

@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from itertools import product
 
-from .cuts import ends_of
+from .cuts import FIRST_OF_THREE_BYTES, ends_of
 from .plan import Piece, Role, Stage
 from .pre_tokenizer import Kind
 from .runs import last_spaces
@@ -19,11 +19,9 @@ from .source import Source
 from .spelling import spell
 from .tokenizer_json import MAX_ID
 
-FIRST_OF_TWO_BYTES, FIRST_OF_THREE_BYTES = 0x80, 0x800
 BETWEEN = ("", "a", '"')
-BESIDE = (*BETWEEN, "1", "(", ".", '",', "\n", "  ")
+BESIDE = (*BETWEEN, "1", "(", ".", '",', "\n")
 NEAR_LETTERS = 5  # of those with the same first byte, the most frequent
-APART = frozenset((0, 1, 2))
 BEHIND_WORDS = ("Mn", "Mc", "Me", "Pe", "Pf", "Po")  # categories of Unicode
 
 
@@ -41,28 +39,11 @@ def marks(source: Source) -> dict[str, tuple[Stage, int]]:
         if raw[:1] != b" " or len(raw) > 2:
             first[raw[-1:]] = min(rank, first.get(raw[-1:], rank))
     candidates = [c for c in _of_two_tokens(source) if c.encode()[:1] in first]
-    near = _near_letters(source)
-    texts = [
-        (c, front, behind)
-        for c in candidates
-        for others in [(*BESIDE, c, *near[c.encode()[:1]])]
-        for front, behind in (*product(others, BETWEEN), *product(BETWEEN, others))
-    ]
-    normalizer = source.original.normalizer
-    is_same = normalizer.normalize_str if normalizer else str
-    texts = [(c, a, b) for c, a, b in texts if is_same(a + c + b) == a + c + b]
-    results = source.encode([a + c + b for c, a, b in texts])
-    elsewhere: set[str] = set()
-    for (c, front, _), ids in zip(texts, results, strict=True):
-        start = len(front.encode())
-        ends = {end - start for end in ends_of(tokens.get(i, b"") for i in ids)}
-        if not ends >= APART and not front.endswith(" "):
-            elsewhere.add(c)
+    elsewhere = _cut_elsewhere(candidates, source)
+    candidates = [c for c in candidates if c not in elsewhere]
     found: dict[str, tuple[Stage, int]] = {}
     for c, ids in zip(candidates, source.encode([f" {c}" for c in candidates]), strict=True):
         head = tokens.get(ids[0], b"")
-        if c in elsewhere:
-            continue
         is_first = ranks.get(head, MAX_ID) < first[c.encode()[:1]]
         if head != b" " and is_first:
             found[c] = Stage.WORD, ranks[head]
@@ -72,23 +53,40 @@ def marks(source: Source) -> dict[str, tuple[Stage, int]]:
 
 
 def _of_two_tokens(source: Source) -> list[str]:
-    marks = [
-        c
-        for c in source.rules.characters(Kind.MARK, FIRST_OF_TWO_BYTES)
-        if c < chr(FIRST_OF_THREE_BYTES) and c not in source.kept
+    marks = [c for c in _of_two_bytes(Kind.MARK, source) if c not in source.kept]
+    results = zip(marks, source.encode(marks), strict=True)
+    return [c for c, ids in results if len(ids) == 2 and source.knows(ids)]
+
+
+def _of_two_bytes(kind: Kind, source: Source) -> list[str]:
+    return [c for c in source.rules.characters(kind) if c < chr(FIRST_OF_THREE_BYTES)]
+
+
+def _cut_elsewhere(candidates: list[str], source: Source) -> set[str]:
+    """Those that are cut in another way beside something; a space may take the first byte."""
+    near = _near_letters(source)
+    texts = [
+        (c, front, behind)
+        for c in candidates
+        for others in [(*BESIDE, c, *near[c.encode()[:1]])]
+        for front, behind in (*product(others, BETWEEN), *product(BETWEEN, others))
+        if source.is_normal(front + c + behind)
     ]
-    return [
-        c
-        for c, ids in zip(marks, source.encode(marks), strict=True)
-        if len(ids) == 2 and source.knows(ids)
-    ]
+    found: set[str] = set()
+    results = source.encode(["".join((front, c, behind)) for c, front, behind in texts])
+    for (c, front, _), ids in zip(texts, results, strict=True):
+        start = len(front.encode())
+        ends = ends_of(source.vocabulary.tokens.get(token_id, b"") for token_id in ids)
+        if not {start, start + 1, start + 2} <= ends:
+            found.add(c)
+    return found
 
 
 def _near_letters(source: Source) -> dict[bytes, list[str]]:
-    """The first bytes of characters of two bytes -> the letters that begin so."""
+    """The first bytes of characters of two bytes -> the most frequent letters that begin so."""
     ranks = source.vocabulary.ranks
-    letters = source.rules.characters(Kind.LETTER, FIRST_OF_TWO_BYTES)
     found: dict[bytes, list[str]] = defaultdict(list)
+    letters = _of_two_bytes(Kind.LETTER, source)
     for c in sorted(letters, key=lambda c: ranks.get(c.encode(), MAX_ID)):
         if len(found[c.encode()[:1]]) < NEAR_LETTERS:
             found[c.encode()[:1]].append(c)
@@ -102,8 +100,9 @@ def glue(source: Source) -> Iterator[Piece]:
     """
     if source.cuts_marks:
         return
+    spaces = [source.joined(last) for last in last_spaces(source)]
     for c, (stage, rank) in marks(source).items():
         text = spell(c.encode())
         yield Piece(text, Role.GLUE, stage, rank)
-        for last in last_spaces(source):
-            yield Piece(source.texts[source.ids[last.encode()]] + text, Role.GLUE, Stage.CUT)
+        for space in spaces:
+            yield Piece(space + text, Role.GLUE, Stage.CUT)

@@ -230,6 +230,11 @@ class Source:
         """Whether none of the ids is an added token: SentencePiece finds those before any key."""
         return all(token_id in self.vocabulary.tokens for token_id in ids)
 
+    def is_normal(self, text: str) -> bool:
+        """Whether the original leaves a text as it is (NFC), before it cuts it."""
+        normalizer = self.original.normalizer
+        return normalizer is None or normalizer.normalize_str(text) == text
+
     def spell(self, raw: bytes) -> str:
         """How bytes are written, but for private letters of whole tokens."""
         if self.endings and (ending := self._ending_of(raw)):

@@ -48,10 +48,7 @@ def spaced(source: Source) -> Spaced:
 def wide_characters(source: Source) -> list[str]:
     """The characters of three bytes and more, without those that the original rewrites (NFC)."""
     texts = [t for kind in Kind for t in source.rules.characters(kind) if len(t.encode()) > 2]
-    normalizer = source.original.normalizer
-    if normalizer is None:
-        return texts
-    return [text for text in texts if normalizer.normalize_str(text) == text]
+    return [text for text in texts if source.is_normal(text)]
 
 
 def _ends_in_first_character(raw: bytes) -> bool:
