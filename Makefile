@@ -12,8 +12,9 @@ demo: $(SETUP)
 	$(BIN)/taskpress build "$(SMOLLM2)" -o smollm2.task --force
 	$(BIN)/taskpress run smollm2.task "What is the capital of France?"
 
+# A file's tests share what they built, so that each file stays with one of the two processes.
 test: $(SETUP)
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 lint: $(SETUP)
 	$(BIN)/ruff format --check .
