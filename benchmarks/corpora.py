@@ -34,7 +34,7 @@ LOOKED_AT_WHEELS = (
     *("advertools==0.18.0", "apache-superset==6.1.0", "cfn-lint==1.58.0", "dateparser==1.5.0"),
     *("django-cms==5.1.3", "google-api-python-client==2.202.0", "lifelines==0.30.3"),
     *("mayan-edms==4.12.2", "phonenumbers==9.0.43", "pymdown-extensions==13.1.2"),
-    *("scikit-learn==1.9.1", "wger==2.1"),
+    *("demoji==2.0.0", "emot==3.1", "scikit-learn==1.9.1", "wger==2.1"),
 )
 LOOKED_AT_SOURCES = (
     *("celery==5.7.0", "docutils==0.23", "gramps==6.0.8", "mercurial==7.2.4", "scrapy==2.19.0"),
@@ -46,9 +46,10 @@ LOOKED_AT_SOURCES = (
     *("salt==3008.5", "tornado==6.6.1", "vadersentiment==3.3.2", "weasyprint==70.0"),
 )
 HELD_OUT_WHEELS = (
-    *("dash==4.4.1", "demoji==2.0.0", "djangorestframework==3.18.3", "emot==3.1"),
+    *("crewai==1.15.30", "dash==4.4.1", "djangorestframework==3.18.3"),
     *("flask-admin==2.2.1", "islp==0.6.0", "moto==5.2.5", "panel==1.9.4"),
-    *("pingouin==0.7.0", "plone-app-locales==7.0.4"),
+    *("pingouin==0.7.0", "plone-app-locales==7.0.4", "sphinxemoji==0.3.2"),
+    *("streamlit==1.67.0", "ultralytics==8.4.190"),
 )
 HELD_OUT_SOURCES = (
     *("ansible-lint==26.10.1", "bottle==0.13.4", "django-debug-toolbar==8.0.0", "falcon==4.4.0"),
@@ -188,6 +189,8 @@ LOOKED_AT: dict[str, tuple[Part, ...]] = {
         Part("pymdown-extensions", "*moji*_db.py", 300),
         Part("advertools", "*/emoji.py", 100),
         Part("vadersentiment", "*/emoji*.txt", 150, 150),
+        Part("demoji", "*.json", 230, 230),
+        Part("emot", "*.py", 320, 320),
     ),
     "numbers": (
         Part("gensim", "*.vec", 1000, 1000),
@@ -256,8 +259,11 @@ HELD_OUT: dict[str, tuple[Part, ...]] = {
         Part("wtforms", "*.po", 200),
     ),
     "emoji": (
-        Part("demoji", "*.json", 230, 230),
-        Part("emot", "*.py", 320, 320),
+        Part("sphinxemoji", "*/codes.json", 270, 270),
+        Part("streamlit", "*/emojis.py", 90),
+        Part("streamlit", "*/page_config.py", 20),
+        Part("crewai", "*/events/*.py", 200),
+        Part("ultralytics", "*.py", 200),
     ),
     "numbers": (Part("islp", "*.csv", 1500, 300), Part("pingouin", "*.csv", 90)),
 }

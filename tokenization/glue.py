@@ -24,6 +24,7 @@ LONGER_RUNS, TRIPLES = 10_000, 10_001
 BEHIND_MARKS = 10_002  # behind all that keeps an apostrophe in a run of marks
 SINGLE_MARKS_HELD = 50_000  # pairs of marks of which the second is beyond ASCII
 LETTERS_HELD = 45_000
+EMOJI_WORDS = 20  # with which an emoji counts: it begins few, but stands behind marks often
 
 
 def all_glue(source: Source) -> Iterator[Piece]:
@@ -150,7 +151,8 @@ def _affordable(
 def _weight(parts: tuple[str, ...], words: Mapping[str, int], source: Source) -> float:
     *before, last = parts
     rank = sum(source.vocabulary.ranks.get(part.encode(), 0) for part in before)
-    return words[last] / (marks.FIRST_RANKS + rank)
+    often = max(words[last], EMOJI_WORDS) if marks.is_emoji(last) else words[last]
+    return often / (marks.FIRST_RANKS + rank)
 
 
 def _given_as_parts(texts: Sequence[tuple[str, ...]], source: Source) -> Iterator[tuple[str, ...]]:

@@ -166,12 +166,12 @@ def _can_be_joined(found: Parts, cuts: Cuts, source: Source) -> list[str]:
     }
 
     def rarity(c: str) -> tuple[bool, bool, int]:
-        return not _is_emoji(c), not _is_punctuation(c), ranks.get(forms[c][0][0], MAX_ID)
+        return not is_emoji(c), not _is_punctuation(c), ranks.get(forms[c][0][0], MAX_ID)
 
     return [c for c in sorted(able, key=rarity) if taken.isdisjoint(sharing[c])]
 
 
-def _is_emoji(c: str) -> bool:
+def is_emoji(c: str) -> bool:
     return bool(members(EMOJI)[ord(c)])
 
 
@@ -260,7 +260,7 @@ def glue(source: Source) -> Iterator[Piece]:
     tails = {text[0]: source.vocabulary.tokens[token_id] for text, token_id in selected}
     spent = 0
     for c in source.parts.joined:
-        is_spent = spent > GLUE and not _is_emoji(c)
+        is_spent = spent > GLUE and not is_emoji(c)
         if is_spent and not _is_punctuation(c):
             return
         held = most[:BEHIND_RARE] if is_spent else most
@@ -273,7 +273,7 @@ def _glue_of(c: str, tail: bytes, most: list[str], source: Source) -> Iterator[P
     """Likewise for one mark; tail: what is given for its last byte and a selector behind it."""
     forms = _forms(c, source.parts, source)
     takes_space = len(forms) > 1
-    if _is_emoji(c):
+    if is_emoji(c):
         selected = [(*form[:-1], tail) for form in forms if tail.startswith(form[-1])]
         alone = [forms[0], *selected[:1]]
         forms = [*forms, *_behind_takers(forms[0], source), *selected]
@@ -315,7 +315,7 @@ def _begin_words_most(source: Source) -> list[str]:
             ranks = (source.vocabulary.ranks.get(raw, MAX_ID) for raw in words)
             often[mark] = sum(2**40 // (FIRST_RANKS + rank) for rank in ranks)
     # "\u2764" does with a variation selector behind it
-    emoji = [c for c in source.words_by_mark if c >= "\x80" and _is_emoji(c)]
+    emoji = [c for c in source.words_by_mark if c >= "\x80" and is_emoji(c)]
     marks = (mark for mark, _ in often.most_common(MARKS_HELD))
     return list(dict.fromkeys((*emoji, *marks)))
 
