@@ -4,7 +4,7 @@ Each function gives the glue for one thing that an expression cuts and merges wo
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from . import closed, marks, short_marks
 from .plan import Piece, Role, Stage
@@ -298,9 +298,10 @@ def _cut_held(held: list[Piece], source: Source) -> Iterator[Piece]:
     """Likewise for a tab, newline or space and the symbols that other glue made.
 
     A space is in the symbol already, but for marks in ASCII that are no token with one: "}" where a
-    vocabulary is small.
+    vocabulary is small, and rows of one mark, as 24 of "=" where a 25th is held to them.
     """
     texts = {piece.text for piece in held}
+    rows = _rows_apart(texts, source)
     lasts = ["\t", *(line for line in "\n\r" if line in source.rules.shortened)]
     for piece in held:
         first = piece.text[0]
@@ -309,8 +310,16 @@ def _cut_held(held: list[Piece], source: Source) -> Iterator[Piece]:
         for last in lasts:
             yield Piece(last + piece.text, Role.GLUE, Stage.CUT)
         behind_space = " " + first
-        if first < "\x80" and behind_space not in texts and behind_space.encode() not in source.ids:
+        is_alone = behind_space not in texts and behind_space.encode() not in source.ids
+        if piece.text[:-1] in rows or (first < "\x80" and is_alone):
             yield Piece(" " + piece.text, Role.GLUE, Stage.CUT)
+
+
+def _rows_apart(texts: Iterable[str], source: Source) -> set[str]:
+    """What stands in front of the last mark of these texts: rows that take no space in front."""
+    rows = sorted({text[:-1] for text in texts if text.isascii() and len(set(text[:-1])) == 1})
+    spaced = [(" ", row) for row in rows if len(row) > 1 and f" {row}".encode() not in source.ids]
+    return {row for _, row in _given_as_parts(spaced, source)}
 
 
 def _cut_spaces(source: Source) -> Iterator[Piece]:

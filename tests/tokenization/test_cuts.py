@@ -69,6 +69,20 @@ def test_a_line_of_marks_that_takes_no_space_in_front(rebuild_document: Any) -> 
     assert rebuilt.differing(["   ####\na", "  ####\n", "\n  #\n", "   ####a"]) == []
 
 
+def test_spaces_in_front_of_a_row_that_is_no_token_with_one(rebuild_document: Any) -> None:
+    """ " =" is a token, but "==" is merged first; "=(" could begin a word."""
+    tokens: list[str | bytes] = ["==", "====", "  ", "   ", " =", "=x", "+x", "==\n"]
+    rebuilt = rebuild_document(document(tokens))
+    texts = [
+        f"{before}{' ' * spaces}{'=' * count}{behind}"
+        for before in ("", "a", "#", "\n")
+        for spaces in range(1, 5)
+        for count in range(1, 10)
+        for behind in ("", "+", "\n", " =", "a", "=+x")
+    ]
+    assert rebuilt.differing(texts) == []
+
+
 MARKS = ["\u201d", "\u3002"]
 
 
