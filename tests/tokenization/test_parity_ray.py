@@ -21,6 +21,12 @@ TEXTS = [
 ]
 
 
+@pytest.fixture(autouse=True)
+def not_nice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else Ray's workers give way to all other processes: the tests that run beside these."""
+    monkeypatch.setenv("RAY_worker_niceness", "0")
+
+
 @pytest.fixture(scope="module")
 def wrong_model(starcoder_like: Any) -> bytes:
     model = sentencepiece_model_pb2.ModelProto.FromString(starcoder_like.model)
