@@ -180,13 +180,18 @@ def _held_newlines(source: Source) -> Iterator[Piece]:
     newlines = _newlines(source)
     pairs = [(run, newline) for run in runs for newline in newlines]
     pairs = [(run, line) for run, line in pairs if (run + line).encode() not in source.ids]
-    spaced = [(" ", run) for run in runs if run[0] != " " and f" {run}".encode() not in source.ids]
-    apart = {run for _, run in _given_as_parts(spaced, source)}
+    apart = _apart_from_space(runs, source)
     for run, newline in _given_as_parts(pairs, source):
         text = source.joined(run, newline)
         yield Piece(text, Role.GLUE, Stage.HOLD, LINES)
         if run in apart:  # a long line of "#" that is no token with the space in front of it
             yield Piece(" " + text, Role.GLUE, Stage.CUT)
+
+
+def _apart_from_space(runs: Iterable[str], source: Source) -> set[str]:
+    """The runs of marks that take no space in front, nor are a token with one."""
+    spaced = [(" ", run) for run in runs if run[0] != " " and f" {run}".encode() not in source.ids]
+    return {run for _, run in _given_as_parts(spaced, source)}
 
 
 def _newlines(source: Source) -> list[str]:
@@ -301,7 +306,9 @@ def _cut_held(held: list[Piece], source: Source) -> Iterator[Piece]:
     vocabulary is small, and rows of one mark, as 24 of "=" where a 25th is held to them.
     """
     texts = {piece.text for piece in held}
-    rows = _rows_apart(texts, source)
+    fronts = {text[:-1] for text in texts if text.isascii()}
+    rows = sorted(row for row in fronts if len(row) > 1 and len(set(row)) == 1)
+    apart = _apart_from_space(rows, source)
     lasts = ["\t", *(line for line in "\n\r" if line in source.rules.shortened)]
     for piece in held:
         first = piece.text[0]
@@ -311,15 +318,8 @@ def _cut_held(held: list[Piece], source: Source) -> Iterator[Piece]:
             yield Piece(last + piece.text, Role.GLUE, Stage.CUT)
         behind_space = " " + first
         is_alone = behind_space not in texts and behind_space.encode() not in source.ids
-        if piece.text[:-1] in rows or (first < "\x80" and is_alone):
+        if piece.text[:-1] in apart or (first < "\x80" and is_alone):
             yield Piece(" " + piece.text, Role.GLUE, Stage.CUT)
-
-
-def _rows_apart(texts: Iterable[str], source: Source) -> set[str]:
-    """What stands in front of the last mark of these texts: rows that take no space in front."""
-    rows = sorted({text[:-1] for text in texts if text.isascii() and len(set(text[:-1])) == 1})
-    spaced = [(" ", row) for row in rows if len(row) > 1 and f" {row}".encode() not in source.ids]
-    return {row for _, row in _given_as_parts(spaced, source)}
 
 
 def _cut_spaces(source: Source) -> Iterator[Piece]:

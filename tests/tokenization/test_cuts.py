@@ -70,7 +70,7 @@ def test_a_line_of_marks_that_takes_no_space_in_front(rebuild_document: Any) -> 
 
 
 def test_spaces_in_front_of_a_row_that_is_no_token_with_one(rebuild_document: Any) -> None:
-    """ " =" is a token, but "==" is merged first; "=(" could begin a word."""
+    """ " =" is a token, but "==" is merged first; "=" and "+" may begin words."""
     tokens: list[str | bytes] = ["==", "====", "  ", "   ", " =", "=x", "+x", "==\n"]
     rebuilt = rebuild_document(document(tokens))
     texts = [
